@@ -1,0 +1,49 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Both set up first.
+.PHONY: setup demo test test-all lint bench lock clean
+
+PYTHON ?= python3
+VENV   := .venv
+STAMP  := $(VENV)/.set-up
+# pip's index, where one is set, is uv's index too.
+ifneq ($(PIP_INDEX_URL),)
+export UV_DEFAULT_INDEX := $(PIP_INDEX_URL)
+endif
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml requirements.lock
+	@echo "setting up $(VENV): about 20 packages of ours and what they need, some 1.5 GB"
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "Python 3.11 to 3.13 is needed, this is %d.%d; use: make PYTHON=python3.12 setup" % v)'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes -r requirements.lock
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
+	@touch $@
+	@echo "set up: $(VENV)/bin/dfbench"
+
+demo: setup
+	@echo "main job: train on each embedded dataset, score on both"
+	$(VENV)/bin/dfbench run --protocol benchmarks/protocols/demo.toml --runs-dir runs/demo
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+test: lint
+	@echo "tests (the heavier ones: make test-all)"
+	$(VENV)/bin/python -m pytest -q -n 2 -m "not slow"
+
+test-all: lint
+	$(VENV)/bin/python -m pytest -q -n 2
+
+bench: setup
+	$(VENV)/bin/python benchmarks/speed/startup.py
+
+# Versions and hashes of everything `make setup` installs, for every supported Python and platform.
+lock: setup
+	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.lock
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,307 @@
+"""Everything that defines a run: frozen dataclasses, TOML in and out, content hash.
+
+The defaults stand here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import tomli_w
+
+from dfbench.errors import UserError, nearest
+
+DetectorName = Literal["mediapipe_full", "mediapipe_short", "haar", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network."""
+
+    name: str = "meso4"
+    dropout: float = 0.5
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of activations; parameters stay float32
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which crops; `None` leaves a setting to the dataset's own recipe."""
+
+    size: Literal["tiny", "default"] = "default"  # of the embedded datasets
+    detector: DetectorName | None = None
+    frames: int | None = None  # of a clip, at most
+    margin: float | None = None
+    crop_size: int | None = None  # px
+    workers: int = 0  # processes that decode; 0: threads of this process
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """On the device, per example. Blur and noise exclude each other."""
+
+    flip: float = 0.5  # probability
+    blur: float = 0.0  # probability
+    noise: float = 0.0  # probability
+    brightness: float = 0.1  # largest shift, of the range [0, 1]
+    contrast: float = 0.1  # largest relative change
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """Optimizer and learning-rate schedule."""
+
+    name: Literal["adam", "sgd"] = "adam"
+    lr: float = 1e-3
+    momentum: float = 0.9  # of sgd
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    step_epochs: int = 5  # of "step": every so many epochs ...
+    step_factor: float = 0.05  # ... the rate is multiplied by this
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """The loop."""
+
+    epochs: int = 10
+    batch_size: int = 32  # over all devices
+    balance: Literal["sampling", "loss", "none"] = "sampling"
+    patience: int = 5  # epochs without a better val AUC before stopping; 0: never
+    checkpoint_steps: int = 0  # also save every so many steps; 0: at the end of an epoch only
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringConfig:
+    """Scoring and its intervals."""
+
+    batch_size: int = 64  # over all devices
+    resamples: int = 1000
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One training and its evaluations."""
+
+    train: str = ""  # dataset spec
+    eval: tuple[str, ...] = ()  # dataset specs
+    seed: int = 0
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    scoring: ScoringConfig = field(default_factory=ScoringConfig)
+
+
+def from_dict(values: Mapping[str, Any], origin: str) -> RunConfig:
+    """Build a configuration from nested plain values; what is not named keeps its default.
+
+    Raises:
+      UserError: an unknown key (with the nearest one) or a value of the wrong type; the message
+        names `origin`.
+    """
+    _check_keys(values, RunConfig, "", origin)
+    try:
+        config = msgspec.convert(values, RunConfig)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{origin}: {error}") from error
+    _check_ranges(config, origin)
+    return config
+
+
+def _check_keys(values: Mapping[str, Any], cls: type, prefix: str, origin: str) -> None:
+    known = {f.name: f for f in dataclasses.fields(cls)}
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if key not in known:
+            hint = nearest(path, setting_names()) or nearest(key, known)
+            raise UserError(f"{origin}: unknown setting '{path}'{hint}")
+        section = _SECTIONS.get(path)
+        if section is not None:
+            if not isinstance(value, Mapping):
+                raise UserError(f"{origin}: '{path}' is a section; set one of its keys")
+            _check_keys(value, section, f"{path}.", origin)
+
+
+_SECTIONS: dict[str, type] = {
+    "model": ModelConfig,
+    "data": DataConfig,
+    "augment": AugmentConfig,
+    "optim": OptimConfig,
+    "training": TrainingConfig,
+    "scoring": ScoringConfig,
+}
+
+
+def setting_names() -> list[str]:
+    """Return every settable name, dotted."""
+    top = [f.name for f in dataclasses.fields(RunConfig) if f.name not in _SECTIONS]
+    nested = [
+        f"{section}.{f.name}" for section, cls in _SECTIONS.items() for f in dataclasses.fields(cls)
+    ]
+    return top + nested
+
+
+def _check_ranges(config: RunConfig, origin: str) -> None:
+    positive = {
+        "training.epochs": config.training.epochs,
+        "training.batch_size": config.training.batch_size,
+        "scoring.batch_size": config.scoring.batch_size,
+        "scoring.resamples": config.scoring.resamples,
+        "optim.lr": config.optim.lr,
+        "optim.step_epochs": config.optim.step_epochs,
+        "data.frames": config.data.frames,
+        "data.crop_size": config.data.crop_size,
+        "data.margin": config.data.margin,
+    }
+    for name, value in positive.items():
+        if value is not None and not value > 0:
+            raise UserError(f"{origin}: {name} = {value} must be above 0")
+    fractions = {
+        "model.dropout": config.model.dropout,
+        "augment.flip": config.augment.flip,
+        "augment.blur": config.augment.blur,
+        "augment.noise": config.augment.noise,
+        "augment.blur + augment.noise": config.augment.blur + config.augment.noise,
+        "optim.momentum": config.optim.momentum,
+        "scoring.confidence": config.scoring.confidence,
+    }
+    for name, value in fractions.items():
+        if not 0 <= value <= 1:
+            raise UserError(f"{origin}: {name} = {value} must be between 0 and 1")
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """Parse `optim.lr=1e-4` to nested values; the value is TOML, or else a bare string.
+
+    Raises:
+      UserError: no `=` in the text.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set {text}: expected KEY=VALUE, for example optim.lr=1e-4")
+    try:
+        parsed = tomllib.loads(f"value = {value.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    nested: Any = parsed
+    for part in reversed(key.strip().split(".")):
+        nested = {part: nested}
+    result: dict[str, Any] = nested
+    return result
+
+
+def merge(base: Mapping[str, Any], *changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge nested values; later ones win."""
+    result = dict(base)
+    for change in changes:
+        for key, value in change.items():
+            old = result.get(key)
+            both = isinstance(old, Mapping) and isinstance(value, Mapping)
+            result[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def to_dict(config: RunConfig) -> dict[str, Any]:
+    """Return nested plain values, unset ones left out."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: clean(v) for k, v in value.items() if v is not None}
+        return list(value) if isinstance(value, tuple) else value
+
+    cleaned: dict[str, Any] = clean(dataclasses.asdict(config))
+    return cleaned
+
+
+def write_toml(config: RunConfig, path: Path) -> None:
+    """Write a configuration that `read_toml` reads back."""
+    path.write_bytes(tomli_w.dumps(to_dict(config)).encode())
+
+
+def read_toml(path: Path) -> RunConfig:
+    """Read a configuration.
+
+    Raises:
+      UserError: no such file, no TOML, or wrong settings.
+    """
+    return from_dict(load_toml(path), str(path))
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file to nested values.
+
+    Raises:
+      UserError: no such file or no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a TOML file: {error}") from error
+
+
+def config_hash(config: RunConfig) -> str:
+    """Return 12 hex digits that name the whole configuration."""
+    return _hash(to_dict(config))
+
+
+def training_hash(config: RunConfig) -> str:
+    """Return 12 hex digits that name what a training depends on: all but evals and scoring."""
+    values = to_dict(dataclasses.replace(config, eval=(), scoring=ScoringConfig()))
+    values["data"].pop("workers", None)  # changes the speed alone
+    return _hash(values)
+
+
+def _hash(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def protocol_cells(values: Mapping[str, Any], origin: str) -> list[RunConfig]:
+    """Expand a protocol to one configuration a training: models x train specs x seeds.
+
+    A protocol is a TOML file with `[cells]` (`train`, `eval`, `model`, `seed`: a value or a list
+    each) and `[settings]`, the same tree that `--set` changes.
+
+    Raises:
+      UserError: unknown or missing keys; wrong values.
+    """
+    known = ("name", "version", "description", "cells", "settings")
+    for key in values:
+        if key not in known:
+            raise UserError(f"{origin}: unknown key '{key}'{nearest(key, known)}")
+    cells = values.get("cells", {})
+    axes = ("train", "eval", "model", "seed")
+    for key in cells:
+        if key not in axes:
+            raise UserError(f"{origin}: unknown key 'cells.{key}'{nearest(key, axes)}")
+    missing = [axis for axis in ("train", "eval", "model") if not cells.get(axis)]
+    if missing:
+        raise UserError(f"{origin}: cells.{missing[0]} is missing")
+    settings = values.get("settings", {})
+    return [
+        from_dict(
+            merge(
+                settings,
+                {"train": t, "eval": _listed(cells["eval"]), "seed": s, "model": {"name": m}},
+            ),
+            origin,
+        )
+        for m in _listed(cells["model"])
+        for t in _listed(cells["train"])
+        for s in _listed(cells.get("seed", 0))
+    ]
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]

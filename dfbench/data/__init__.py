@@ -1,0 +1,1 @@
+"""Prepared crops to batches: TFDS builders, ArrayRecord, Grain. No JAX here."""

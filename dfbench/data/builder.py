@@ -1,0 +1,122 @@
+"""The TFDS builder that every dataset shares: extracted crops to ArrayRecord files.
+
+A dataset's own builder is declarative: a version, a crop recipe and `index()`, which names its
+clips. Decoding, detecting and cropping are in `dfbench.faces`.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from dfbench.data.spec import Spec
+from dfbench.faces.clip import SPLITS, Clip, CropRecipe
+from dfbench.faces.extract import read_shard
+from dfbench.progress import Progress
+
+Example = dict[str, Any]
+
+
+@dataclasses.dataclass(kw_only=True)
+class FaceConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
+    """One recipe of a dataset, with the extracted clips to pack."""
+
+    recipe: CropRecipe = dataclasses.field(default_factory=CropRecipe)
+    shards: tuple[tuple[Clip, Path], ...] = ()
+
+
+class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[misc]
+    """Base of all datasets of face crops.
+
+    Features of an example: `face` (encoded image, size x size x 3, uint8, RGB), `label` (0 real,
+    1 fake), `video`, `frame` (index in the clip), `time_s`, `manipulation`, `identity`,
+    `source_identity`, `original`, `box` (x0, y0, x1, y1 of the crop in the frame, px) and
+    `detector_score`.
+    """
+
+    VERSION: ClassVar[tfds.core.Version] = tfds.core.Version("1.0.0")
+    RECIPE: ClassVar[CropRecipe] = CropRecipe()
+
+    @classmethod
+    @abc.abstractmethod
+    def index(cls, raw_dir: Path) -> list[Clip]:
+        """List the clips of the raw download in `raw_dir`, with their official splits.
+
+        Raises:
+          UserError: the folder is not what the dataset's README describes.
+        """
+
+    @classmethod
+    def raw_dir(cls, spec: Spec, raw: Path | None, size: str, data_dir: Path) -> Path | None:
+        """Return the folder of the raw clips, or None if the user has to name it."""
+        del size, data_dir
+        return spec.path or raw
+
+    @classmethod
+    def raw_key(cls, size: str) -> str:
+        """Return what an embedded dataset's raw clips are made from; empty: not embedded."""
+        del size
+        return ""
+
+    @classmethod
+    def make_raw(
+        cls, raw_dir: Path, size: Literal["tiny", "default"], progress: Progress | None
+    ) -> bool:
+        """Write the raw clips of an embedded dataset; False if there was nothing to do."""
+        del raw_dir, size, progress
+        return False
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        size = self.builder_config.recipe.size
+        features = {
+            "face": tfds.features.Image(
+                shape=(size, size, 3), encoding_format=self.builder_config.recipe.format
+            ),
+            "label": tfds.features.ClassLabel(names=["real", "fake"]),
+            "video": tfds.features.Text(),
+            "frame": np.int32,
+            "time_s": np.float32,
+            "manipulation": tfds.features.Text(),
+            "identity": tfds.features.Text(),
+            "source_identity": tfds.features.Text(),
+            "original": tfds.features.Text(),
+            "box": tfds.features.Tensor(shape=(4,), dtype=np.float32),
+            "detector_score": np.float32,
+        }
+        # In the order of the index: the frame table beside the files refers to it.
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(features), disable_shuffling=True
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, Example]]]:
+        del dl_manager  # nothing is downloaded here
+        present = {clip.split for clip, _ in self.builder_config.shards}
+        return {split: self._generate_examples(split) for split in SPLITS if split in present}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[str, Example]]:
+        for clip, shard in self.builder_config.shards:
+            if clip.split != split:
+                continue
+            for crop in read_shard(shard).crops:
+                yield (
+                    f"{clip.video}#{crop.frame:06d}",
+                    {
+                        "face": crop.image,
+                        "label": clip.label,
+                        "video": clip.video,
+                        "frame": crop.frame,
+                        "time_s": crop.time_s,
+                        "manipulation": clip.manipulation,
+                        "identity": clip.identity,
+                        "source_identity": clip.source_identity,
+                        "original": clip.original,
+                        "box": np.asarray(crop.box, np.float32),
+                        "detector_score": crop.score,
+                    },
+                )

@@ -1,0 +1,173 @@
+"""Prepared crops to batches, by Grain: deterministic order, class balance, masked padding.
+
+A batch is a dictionary of NumPy arrays: `image` uint8 [batch, size, size, 3] (RGB), `label` int32
+[batch] (1 fake), `index` int32 [batch] (row of the split's frame table) and `mask` float32 [batch]
+(0 for padding). Images stay uint8 until they are on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import grain
+import jaxtyping as jt
+import numpy as np
+import pyarrow as pa
+import tensorflow_datasets as tfds
+
+from dfbench.data.prepared import Prepared, column
+from dfbench.errors import UserError
+from dfbench.faces.clip import Split
+
+Batch = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class SplitView:
+    """One split of one or more prepared datasets (a union), as one list of crops."""
+
+    datasets: tuple[Prepared, ...]
+    split: Split
+    tables: tuple[pa.Table, ...]
+
+    def __len__(self) -> int:
+        return sum(len(table) for table in self.tables)
+
+    @property
+    def labels(self) -> jt.Int32[np.ndarray, "n"]:
+        """Label of each crop."""
+        return np.concatenate([column(t, "label") for t in self.tables]).astype(np.int32)
+
+    def text(self, name: str) -> np.ndarray:
+        """Return a text column of each crop."""
+        return np.concatenate([column(t, name) for t in self.tables])
+
+
+def split_view(datasets: Sequence[Prepared], split: Split) -> SplitView:
+    """Open a split of the union of `datasets`.
+
+    Raises:
+      UserError: the split holds no crop.
+    """
+    tables = tuple(d.frames(split) for d in datasets)
+    view = SplitView(tuple(datasets), split, tables)
+    if not len(view):
+        names = ", ".join(d.name for d in datasets)
+        raise UserError(f"{names}: the split '{split}' holds no face crop")
+    return view
+
+
+class LoadCrop(grain.transforms.Map):  # type: ignore[misc]
+    """Row of a split -> decoded crop with its label and row."""
+
+    def __init__(self, view: SplitView) -> None:
+        self._folders = tuple(str(d.folder) for d in view.datasets)
+        self._split = view.split
+        starts = np.cumsum([0, *(len(t) for t in view.tables)])
+        self._starts: jt.Int[np.ndarray, "d+1"] = starts
+        self._positions = np.concatenate([column(t, "position") for t in view.tables])
+        self._labels = view.labels
+        self._sources: list[Any] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_sources": []}  # file handles stay in their process
+
+    def map(self, row: int) -> Batch:
+        """Read and decode one crop."""
+        if not self._sources:
+            self._sources = [_open(folder, self._split) for folder in self._folders]
+        dataset = int(np.searchsorted(self._starts, row, side="right")) - 1
+        record = self._sources[dataset][int(self._positions[row])]
+        image = cv2.imdecode(np.frombuffer(record["face"], np.uint8), cv2.IMREAD_COLOR)
+        return {
+            "image": cv2.cvtColor(image, cv2.COLOR_BGR2RGB),
+            "label": self._labels[row],
+            "index": np.int32(row),
+            "mask": np.float32(1),
+        }
+
+
+def _open(folder: str, split: str) -> Any:
+    builder = tfds.builder_from_directory(folder)
+    return builder.as_data_source(split, decoders={"face": tfds.decode.SkipDecoding()})
+
+
+def train_batches(
+    view: SplitView,
+    *,
+    batch_size: int,
+    seed: int,
+    balance: Literal["sampling", "loss", "none"],
+    workers: int = 0,
+) -> grain.DatasetIterator:
+    """Return an endless iterator of shuffled batches; `get_state` and `set_state` resume it.
+
+    The order depends on the seed alone, not on threads or workers. With `balance="sampling"`
+    half of the crops are real, whatever the classes' sizes.
+
+    Raises:
+      UserError: a class is missing in the split.
+    """
+    labels = view.labels
+    rows = [np.flatnonzero(labels == label) for label in (0, 1)]
+    if not all(len(r) for r in rows):
+        missing = "real" if not len(rows[0]) else "fake"
+        names = ", ".join(d.name for d in view.datasets)
+        raise UserError(f"{names}: the split '{view.split}' has no {missing} crop to train on")
+    if balance == "sampling":
+        parts = [_shuffled(part, seed + offset) for offset, part in enumerate(rows)]
+        dataset = grain.MapDataset.mix(parts, weights=[0.5, 0.5])
+    else:
+        dataset = _shuffled(np.arange(len(labels)), seed)
+    dataset = dataset.map(LoadCrop(view)).batch(batch_size, drop_remainder=True)
+    return iter(_iterable(dataset, workers))
+
+
+def _shuffled(rows: jt.Int[np.ndarray, "n"], seed: int) -> grain.MapDataset:
+    # Every epoch has its own order.
+    source = grain.MapDataset.source([int(row) for row in rows])
+    return source.seed(seed).shuffle().repeat(num_epochs=None)
+
+
+def _iterable(dataset: grain.MapDataset, workers: int) -> grain.IterDataset:
+    iterable = dataset.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=4))
+    if workers:
+        from absl import flags
+
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()  # Grain's workers want absl's flags, we use none
+        iterable = iterable.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+    return iterable
+
+
+def eval_batches(view: SplitView, *, batch_size: int, workers: int = 0) -> Iterator[Batch]:
+    """Yield every crop of the split once, in order; the last batch is padded with mask 0."""
+    dataset = grain.MapDataset.source(range(len(view))).map(LoadCrop(view))
+    for batch in _iterable(dataset.batch(batch_size, drop_remainder=False), workers):
+        yield pad_batch(batch, batch_size)
+
+
+def pad_batch(batch: Batch, batch_size: int) -> Batch:
+    """Fill a batch up to `batch_size` with rows of mask 0."""
+    lacking = batch_size - len(batch["label"])
+    if not lacking:
+        return batch
+
+    def fill(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([values, np.zeros((lacking, *values.shape[1:]), values.dtype)])
+
+    return {name: fill(values) for name, values in batch.items()}
+
+
+def class_weights(
+    view: SplitView, balance: Literal["sampling", "loss", "none"]
+) -> tuple[float, float]:
+    """Return the loss weights of (real, fake); with "loss", inverse to the classes' sizes."""
+    if balance != "loss":
+        return (1.0, 1.0)
+    n_fake = int(view.labels.sum())
+    n_real = len(view) - n_fake
+    return (len(view) / (2 * n_real), len(view) / (2 * n_fake))

@@ -1,0 +1,167 @@
+"""A prepared dataset on disk: ArrayRecord files, a frame table and the story of its making."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dfbench.errors import UserError
+from dfbench.faces.clip import Clip, CropRecipe, Split
+
+MARKER = "dfbench.json"  # written last: a folder without it is not finished
+FRAMES = "frames.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missed:
+    """A clip that gave no crop."""
+
+    video: str
+    split: Split
+    label: int
+    manipulation: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassCounts:
+    """Clips and frames of one class in one split."""
+
+    clips: int = 0
+    clips_with_crops: int = 0
+    frames_wanted: int = 0
+    frames: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What was prepared, from what and how."""
+
+    name: str
+    version: str
+    variant: str
+    recipe: CropRecipe
+    detector_note: str  # why another detector than the one asked for was used
+    clips_sha256: str
+    counts: dict[str, ClassCounts]  # "train/real" ...
+    missed: tuple[Missed, ...]
+    package_version: str
+    created: str  # UTC, ISO 8601
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A finished dataset folder, as one spec asks for it."""
+
+    folder: Path
+    manifest: Manifest
+    manipulations: tuple[str, ...] = ()  # kept fakes; empty: all
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        return self.manifest.name
+
+    def _kept(self, label: int, manipulation: str) -> bool:
+        return label == 0 or not self.manipulations or manipulation in self.manipulations
+
+    def missed(self, split: Split) -> list[Missed]:
+        """Return the clips of a split that gave no crop."""
+        return [
+            m
+            for m in self.manifest.missed
+            if m.split == split and self._kept(m.label, m.manipulation)
+        ]
+
+    @functools.cached_property
+    def _table(self) -> pa.Table:
+        return pq.read_table(self.folder / FRAMES)
+
+    def frames(self, split: Split) -> pa.Table:
+        """Return the split's frame table: one row a crop.
+
+        Columns: `position` (of the record in the split's ArrayRecord files), `video`, `frame`,
+        `time_s`, `label`, `manipulation`, `identity`, `source_identity`.
+
+        Raises:
+          UserError: a manipulation that the dataset does not have.
+        """
+        table = self._table.filter(pc.equal(self._table["split"], split))
+        if not self.manipulations:
+            return table
+        known = set(pc.unique(self._table["manipulation"]).to_pylist()) - {"real"}
+        if unknown := set(self.manipulations) - known:
+            raise UserError(
+                f"{self.name} has no manipulation '{sorted(unknown)[0]}'; it has "
+                f"{', '.join(sorted(known))}"
+            )
+        keep = pc.is_in(table["manipulation"], pa.array([*self.manipulations, "real"]))
+        return table.filter(pc.or_(keep, pc.equal(table["label"], 0)))
+
+
+def load_prepared(folder: Path, manipulations: tuple[str, ...] = ()) -> Prepared:
+    """Open a finished dataset folder.
+
+    Raises:
+      UserError: the folder's manifest cannot be read.
+    """
+    path = folder / MARKER
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise UserError(f"{path}: {error}; delete {folder} and prepare it again") from error
+    return Prepared(folder, manifest, manipulations)
+
+
+def is_finished(folder: Path) -> bool:
+    """Tell whether preparation of this folder came to its end."""
+    return (folder / MARKER).is_file()
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Finish a dataset folder: the manifest is the last file written."""
+    temporary = folder / f".{MARKER}.tmp"
+    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+    temporary.replace(folder / MARKER)
+
+
+def clips_sha256(clips: Sequence[Clip]) -> str:
+    """Hash what the clips are (not where they lie): the same list gives the same hash anywhere."""
+    rows = sorted(
+        [c.video, c.label, c.split, c.manipulation, c.identity, c.source_identity, c.original]
+        for c in clips
+    )
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def write_frames(folder: Path, rows: Mapping[str, Sequence[object]]) -> None:
+    """Write the frame table of a dataset folder."""
+    types = {
+        "split": pa.string(),
+        "position": pa.int64(),
+        "video": pa.string(),
+        "frame": pa.int32(),
+        "time_s": pa.float32(),
+        "label": pa.int32(),
+        "manipulation": pa.string(),
+        "identity": pa.string(),
+        "source_identity": pa.string(),
+    }
+    table = pa.table({k: pa.array(rows[k], type=t) for k, t in types.items()})
+    pq.write_table(table, folder / FRAMES)
+
+
+def column(table: pa.Table, name: str) -> np.ndarray:
+    """Return a column as a NumPy array (text as str)."""
+    values = table[name].to_numpy()
+    return values.astype(str) if values.dtype == object else values

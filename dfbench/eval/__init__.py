@@ -1,0 +1,1 @@
+"""Scores, metrics and intervals. No JAX except in predict."""

@@ -1,0 +1,1 @@
+"""Clips to face crops: decoding, detection, cropping, extraction. No JAX here."""

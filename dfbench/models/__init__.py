@@ -1,0 +1,1 @@
+"""Flax NNX detectors and their registry."""

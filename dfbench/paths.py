@@ -1,0 +1,35 @@
+"""Where things are kept on disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+
+def cache_dir() -> Path:
+    """Return the folder of everything that can be made again; `DFBENCH_CACHE` overrides it."""
+    override = os.environ.get("DFBENCH_CACHE")
+    return Path(override).expanduser() if override else platformdirs.user_cache_path("dfbench")
+
+
+def default_data_dir() -> Path:
+    """Return the folder of prepared datasets."""
+    return cache_dir() / "data"
+
+
+def model_files_dir() -> Path:
+    """Return the folder of downloaded detector models."""
+    return cache_dir() / "detectors"
+
+
+def compile_cache_dir() -> Path:
+    """Return the folder of XLA's compiled programs."""
+    return cache_dir() / "xla"
+
+
+def slug(text: str, length: int = 40) -> str:
+    """Return `text` as a file name: letters, digits, `.`, `_` and `-`, at most `length` long."""
+    cleaned = "".join(c if (c.isalnum() and c.isascii()) or c in "._-" else "-" for c in text)
+    return cleaned.strip("-.")[:length].strip("-.") or "x"

@@ -1,0 +1,1 @@
+"""Cards to pages: matrix, markdown, pictures. No JAX here."""

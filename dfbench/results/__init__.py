@@ -1,0 +1,1 @@
+"""Result cards and their store."""

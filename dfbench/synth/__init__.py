@@ -1,0 +1,1 @@
+"""Procedural faces and forgeries for the embedded datasets."""

@@ -1,0 +1,1 @@
+"""Training: state, per-device step, loop, checkpoints."""
