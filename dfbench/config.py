@@ -123,7 +123,7 @@ def _check_keys(values: Mapping[str, Any], cls: type, prefix: str, origin: str) 
     for key, value in values.items():
         path = f"{prefix}{key}"
         if key not in known:
-            hint = nearest(path, setting_names()) or nearest(key, known)
+            hint = nearest(path, [prefix + k for k in known]) or nearest(path, setting_names())
             raise UserError(f"{origin}: unknown setting '{path}'{hint}")
         section = _SECTIONS.get(path)
         if section is not None:

@@ -1,0 +1,274 @@
+"""The command line: one function a command, heavy imports inside it, so that help is instant.
+
+Exit status: 0 done, 1 a fault of ours, 2 the user's input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dfbench import __version__, config, options
+from dfbench.errors import UserError, nearest
+from dfbench.paths import cache_dir, compile_cache_dir, default_data_dir
+
+if TYPE_CHECKING:
+    from dfbench.workflow import Places
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        parser = _parser()
+        _suggest_command(arguments)
+        args = parser.parse_args(arguments)
+        if not hasattr(args, "function"):
+            parser.print_help()
+            return 0
+        _quiet_libraries(args.verbose)
+        args.function(args)
+    except UserError as error:
+        print(f"dfbench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("dfbench: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `dfbench datasets | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        traceback.print_exc()
+        print(
+            "dfbench: this is a fault of dfbench, not of your input; please report it",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def _suggest_command(arguments: Sequence[str]) -> None:
+    word = next((a for a in arguments if not a.startswith("-")), None)
+    if word is not None and word not in COMMANDS:
+        hint = nearest(word, COMMANDS) or f"; there are {', '.join(COMMANDS)}"
+        raise UserError(f"unknown command '{word}'{hint}")
+
+
+def _quiet_libraries(verbose: bool) -> None:
+    """Keep the C++ log lines of MediaPipe, XLA and absl from users who did not ask."""
+    if verbose:
+        return
+    for name, value in {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "GLOG_minloglevel": "3",
+        "GRPC_VERBOSITY": "NONE",
+        "OPENCV_LOG_LEVEL": "SILENT",
+        "OPENCV_FFMPEG_LOGLEVEL": "-8",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dfbench",
+        description="How well does a deepfake detector trained on dataset A work on dataset B?",
+        epilog="Example: dfbench run --train synth_swap --eval synth_blend --model meso4",
+    )
+    parser.add_argument("--version", action="version", version=f"dfbench {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, (function, summary, add_options) in COMMANDS.items():
+        sub = commands.add_parser(
+            name,
+            help=summary,
+            description=inspect.cleandoc(function.__doc__ or summary),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.add_argument("--verbose", action="store_true", help="let libraries log to stderr")
+        add_options(sub)
+        sub.set_defaults(function=function)
+    return parser
+
+
+# --- commands ------------------------------------------------------------------------------------
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train on one dataset, score it on its own test split and on others, write the leaderboard.
+
+    Prepares data that is not there yet; reuses data and finished trainings that are.
+    """
+    configs = options.configs(args)
+    workflow, reporter = _start()
+    places = _places(args)
+    protocol = options.protocol_name(args)
+    cards = []
+    for number, one in enumerate(configs, 1):
+        if len(configs) > 1:
+            reporter.say(f"\n[{number}/{len(configs)}] {one.model.name}, trained on {one.train}")
+        folder = workflow.train(
+            one, places, resume=args.resume, overwrite=args.overwrite, reporter=reporter
+        )
+        cards += [
+            workflow.evaluate(
+                folder,
+                spec,
+                places,
+                scoring=one.scoring,
+                protocol=protocol,
+                overwrite=args.overwrite,
+                reporter=reporter,
+            )
+            for spec in dict.fromkeys((one.train, *one.eval))
+        ]
+    pages = workflow.leaderboard([places.runs_dir], places.runs_dir / "leaderboard", reporter)
+    print(workflow.matrix_text([card for card, _ in cards]))
+    for _, path in cards:
+        print(f"card: {path}")
+    for page in pages:
+        print(f"page: {page}")
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Find and crop the faces of a dataset and pack them, once; later runs reuse them."""
+    from dfbench.data.spec import parse_spec
+
+    settings = config.from_dict(options.assignments(args.set), "--set")
+    specs = [spec for text in args.spec for spec in parse_spec(text)]
+    workflow, reporter = _start()
+    for spec in specs:
+        prepared = workflow.prepare_one(spec, settings.data, _places(args), reporter, raw=args.raw)
+        print(workflow.prepared_text(prepared))
+
+
+def datasets(args: argparse.Namespace) -> None:
+    """List the datasets, or say what one is: its README."""
+    from dfbench.data.catalog import dataset_entry, dataset_names
+
+    if args.name:
+        entry = dataset_entry(args.name)
+        if args.json:
+            print(json.dumps({"name": entry.name, "summary": entry.summary}, indent=1))
+        else:
+            print((entry.folder / "README.md").read_text(encoding="utf-8").rstrip())
+        return
+    entries = [dataset_entry(name) for name in dataset_names()]
+    if args.json:
+        print(json.dumps([{"name": e.name, "summary": e.summary} for e in entries], indent=1))
+        return
+    for entry in entries:
+        print(f"{entry.name:14} {entry.summary}")
+
+
+def models(args: argparse.Namespace) -> None:
+    """List the networks, or describe one."""
+    from dfbench.models.registry import all_models, get_model
+
+    specs = [get_model(args.name)] if args.name else all_models()
+    rows = [
+        {"name": s.name, "input_size": s.input_size, "summary": s.summary, "paper": s.paper}
+        for s in specs
+    ]
+    if args.json:
+        print(json.dumps(rows[0] if args.name else rows, indent=1))
+        return
+    for row in rows:
+        print(
+            f"{row['name']:14} {row['input_size']:>4} px  {row['summary']}\n{'':24}{row['paper']}"
+        )
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train one detector; the checkpoint is chosen on the training dataset's own val split."""
+    configs = options.configs(args)
+    workflow, reporter = _start()
+    for one in configs:
+        folder = workflow.train(
+            one,
+            _places(args),
+            resume=args.resume,
+            overwrite=args.overwrite,
+            reporter=reporter,
+        )
+        print(f"run: {folder}")
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Score a finished training on the test split of other datasets."""
+    workflow, reporter = _start()
+    places = dataclasses.replace(_places(args), runs_dir=args.run.parent)
+    for spec in args.eval:
+        card, path = workflow.evaluate(
+            args.run, spec, places, overwrite=args.overwrite, reporter=reporter
+        )
+        print(workflow.matrix_text([card]))
+        print(f"card: {path}")
+
+
+def leaderboard(args: argparse.Namespace) -> None:
+    """Write README.md, leaderboard.csv and matrix.png from the result cards found."""
+    from dfbench import workflow
+
+    out = args.out or args.cards[0] / "leaderboard"
+    pages = workflow.leaderboard(args.cards, out, _reporter())
+    if args.json:
+        print(json.dumps([str(page) for page in pages], indent=1))
+        return
+    print(workflow.matrix_text(workflow.load(args.cards)))
+    for page in pages:
+        print(f"page: {page}")
+
+
+def _places(args: argparse.Namespace) -> Places:
+    from dfbench.workflow import Places
+
+    return Places(
+        data_dir=args.data_dir or default_data_dir(),
+        runs_dir=getattr(args, "runs_dir", Path("runs")),
+        detector_model=args.detector_model,
+        jobs=args.jobs,
+    )
+
+
+def _reporter() -> Any:
+    from dfbench.progress import Reporter, bar
+
+    return Reporter(say=lambda line: print(line, file=sys.stderr, flush=True), bar=bar)
+
+
+def _start() -> tuple[Any, Any]:
+    """Import the heavy parts, with XLA's compiled programs cached between calls."""
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    from dfbench import workflow
+    from dfbench.train.state import enable_compile_cache
+
+    enable_compile_cache(compile_cache_dir())
+    return workflow, _reporter()
+
+
+Command = tuple[
+    Callable[[argparse.Namespace], None], str, Callable[[argparse.ArgumentParser], None]
+]
+COMMANDS: dict[str, Command] = {
+    "run": (run, "train on A, score on A and B, write the leaderboard", options.run_options),
+    "prepare": (prepare, "find, crop and pack the faces of a dataset", options.prepare_options),
+    "datasets": (datasets, "list the datasets", options.named_list_options),
+    "models": (models, "list the networks", options.named_list_options),
+    "train": (train, "train one detector", options.training_options),
+    "eval": (evaluate, "score a finished training on other datasets", options.eval_options),
+    "leaderboard": (
+        leaderboard,
+        "write the leaderboard from result cards",
+        options.leaderboard_options,
+    ),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from dfbench import config
+from dfbench.errors import UserError
+
+
+def test_toml_round_trip(tmp_path: Path) -> None:
+    values = {"train": "a,b", "eval": ["c"], "optim": {"lr": 1e-4}, "data": {"frames": 3}}
+    written = config.from_dict(values, "test")
+    config.write_toml(written, tmp_path / "c.toml")
+    assert config.read_toml(tmp_path / "c.toml") == written
+    assert written.data.frames == 3
+    assert written.optim.lr == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("optim.lrr=1", "did you mean 'optim.lr'"),
+        ("optm.lr=1", "unknown setting 'optm'"),
+        ("trainin.epochs=1", "did you mean 'training"),
+        ("optim.lr=fast", "Expected `float`"),
+        ("data.size=huge", "data.size"),
+        ("optim=3", "is a section"),
+        ("training.epochs=0", "must be above 0"),
+        ("model.dropout=1.5", "between 0 and 1"),
+    ],
+)
+def test_wrong_settings_name_key_and_remedy(assignment: str, message: str) -> None:
+    with pytest.raises(UserError, match="--set") as raised:
+        config.from_dict(config.parse_assignment(assignment), "--set")
+    assert message in str(raised.value)
+
+
+def test_assignment_needs_an_equals_sign() -> None:
+    with pytest.raises(UserError, match="KEY=VALUE"):
+        config.parse_assignment("optim.lr")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("a.b=1e-4", 1e-4), ("a.b=tiny", "tiny"), ('a.b="x=y"', "x=y"), ("a.b=true", True)],
+)
+def test_assignment_values(text: str, value: object) -> None:
+    assert config.parse_assignment(text) == {"a": {"b": value}}
+
+
+def test_merge_keeps_what_is_not_named() -> None:
+    merged = config.merge({"a": {"x": 1, "y": 2}, "b": 3}, {"a": {"y": 4}}, {"c": 5})
+    assert merged == {"a": {"x": 1, "y": 4}, "b": 3, "c": 5}
+
+
+def test_training_hash_ignores_what_does_not_change_the_training() -> None:
+    base = config.RunConfig(train="a")
+    same = dataclasses.replace(
+        base,
+        eval=("b",),
+        scoring=config.ScoringConfig(resamples=7),
+        data=config.DataConfig(workers=3),
+    )
+    other = dataclasses.replace(base, optim=config.OptimConfig(lr=2e-3))
+    assert config.training_hash(base) == config.training_hash(same)
+    assert config.config_hash(base) != config.config_hash(same)
+    assert config.training_hash(base) != config.training_hash(other)
+
+
+def test_protocol_expands_to_one_training_a_cell() -> None:
+    values = {
+        "name": "p",
+        "cells": {"train": ["a", "b"], "eval": ["a", "b"], "model": "meso4", "seed": [0, 1]},
+        "settings": {"model": {"dropout": 0.1}},
+    }
+    cells = config.protocol_cells(values, "p.toml")
+    assert [(c.train, c.seed) for c in cells] == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+    assert all(c.model == config.ModelConfig(name="meso4", dropout=0.1) for c in cells)
+    assert all(c.eval == ("a", "b") for c in cells)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"cell": {}}, "did you mean 'cells'"),
+        ({"cells": {"train": "a", "model": "m"}}, "cells.eval is missing"),
+        ({"cells": {"trains": "a"}}, "unknown key 'cells.trains'"),
+    ],
+)
+def test_wrong_protocol(values: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError) as raised:
+        config.protocol_cells(values, "p.toml")
+    assert "p.toml" in str(raised.value)
+    assert message in str(raised.value)
+
+
+def test_toml_errors_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.toml"):
+        config.load_toml(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("a = = 1")
+    with pytest.raises(UserError, match=r"bad\.toml: not a TOML file"):
+        config.load_toml(tmp_path / "bad.toml")
