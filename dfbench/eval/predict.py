@@ -1,0 +1,91 @@
+"""Logits of a whole split, on all devices."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import Float
+
+from dfbench.errors import UserError
+from dfbench.models.registry import ModelSpec
+from dfbench.progress import Progress
+from dfbench.train.augment import prepare_images
+from dfbench.train.parallel import Batch, pmap_predict
+from dfbench.train.state import Networks, TrainState
+
+
+def predict(
+    state: TrainState,
+    networks: Networks,
+    batches: Iterable[Batch],
+    n: int,
+    *,
+    devices: int | None = None,
+    progress: Progress | None = None,
+) -> Float[np.ndarray, " n"]:
+    """Return the logits of P(fake) of `n` examples, float32, by their `index`.
+
+    Batches are dicts of `image` (uint8 [batch, side, side, 3]), `index` and `mask` (0 = padding);
+    they may be of any size and are padded to the first one's, rounded up to the device count.
+
+    Args:
+        state: Its parameters and running statistics are used.
+        networks: Of the same model.
+        batches: Each of the `n` examples exactly once.
+        n: How many examples there are; indices are 0 to n - 1.
+        devices: How many of the local devices; all of them if None.
+        progress: Called with the number of examples done.
+
+    Raises:
+        UserError: A logit is not finite.
+        ValueError: An example is missing, or comes twice.
+    """
+    count = len(jax.local_devices()[:devices])
+    run = _compiled(networks.graphdef_eval, networks.spec, count)
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    logits = np.zeros(n, np.float32)
+    seen = np.zeros(n, np.int64)
+    size = 0
+    for batch in batches:
+        images, indices = np.asarray(batch["image"]), np.asarray(batch["index"])
+        size = max(size, -(-len(images) // count) * count)
+        padding = [(0, size - len(images))] + [(0, 0)] * 3
+        values = run(variables, {"image": np.pad(images, padding)})[: len(images)]
+        real = np.asarray(batch["mask"]) > 0
+        logits[indices[real]] = values[real]
+        np.add.at(seen, indices[real], 1)
+        if progress is not None:
+            progress(int(seen.sum()), n)
+    if np.any(seen != 1):
+        wrong = np.flatnonzero(seen != 1)
+        raise ValueError(
+            f"{len(wrong)} of {n} examples did not come exactly once, first {wrong[0]}"
+        )
+    if not np.all(np.isfinite(logits)):
+        raise UserError(
+            "the model's logits are not finite: the training diverged; "
+            "train again with a lower learning rate (--set optim.lr=...)"
+        )
+    return logits
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(
+    graphdef: nnx.GraphDef[Any], spec: ModelSpec, devices: int
+) -> Callable[[Any, Batch], np.ndarray]:
+    def device_predict(variables: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
+        model = nnx.merge(
+            graphdef,
+            nnx.State(variables["params"]),
+            nnx.State(variables["batch_stats"]),
+            copy=True,
+        )
+        logits: jax.Array = model(prepare_images(batch["image"], spec))
+        return logits
+
+    return pmap_predict(device_predict, devices=devices)

@@ -1,0 +1,122 @@
+"""Layers that the models share: batch normalisation over all devices, separable convolution."""
+
+# mypy: disallow-subclassing-any=False, disallow-untyped-calls=False
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array, lax
+from jaxtyping import Float
+
+from dfbench.models import lowering
+
+AXIS = "batch"  # name of the device axis, which a training step must bind
+_SPATIAL = (0, 1, 2)
+
+
+class BatchNorm(nnx.Module):
+    """Batch normalisation whose statistics, in training, are of the batch over all devices.
+
+    Statistics and arithmetic are float32 whatever the activations are (`flax.nnx.BatchNorm`
+    rounds its running averages to the activations' type), and the gradient is written out:
+    it needs fewer passes over the activations than the one autodiff finds. Running variance
+    is the biased one. In training the call must be under `pmap`/`shard_map` with axis "batch".
+    """
+
+    def __init__(self, channels: int, *, momentum: float, epsilon: float) -> None:
+        self.scale = nnx.Param(jnp.ones(channels, jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(channels, jnp.float32))
+        self.mean = nnx.BatchStat(jnp.zeros(channels, jnp.float32))
+        self.var = nnx.BatchStat(jnp.ones(channels, jnp.float32))
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.use_running_average = False  # set by train() and eval()
+
+    def __call__(self, x: Float[Array, "batch height width channel"]) -> Array:
+        """Normalise each channel; the result has the type of `x`."""
+        scale, bias = self.scale[...], self.bias[...]
+        if self.use_running_average:
+            factor = scale * lax.rsqrt(self.var[...] + self.epsilon)
+            return _affine(x, factor, bias - self.mean[...] * factor)
+        y, mean, var = _normalise(x, scale, bias, self.epsilon)
+        keep = self.momentum
+        self.mean[...] = keep * self.mean[...] + (1 - keep) * lax.stop_gradient(mean)
+        self.var[...] = keep * self.var[...] + (1 - keep) * lax.stop_gradient(var)
+        return y
+
+
+def _wide(channels: Array) -> Array:
+    return channels[None, None, None, :]
+
+
+def _affine(x: Array, factor: Array, shift: Array) -> Array:
+    return (x.astype(jnp.float32) * _wide(factor) + _wide(shift)).astype(x.dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _normalise(x: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Array, Array, Array]:
+    """Return the normalised x, and the mean and variance over batch, space and devices."""
+    return _normalise_forward(x, scale, bias, epsilon)[0]
+
+
+def _normalise_forward(
+    x: Array, scale: Array, bias: Array, epsilon: float
+) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
+    wide = x.astype(jnp.float32)
+    moments = jnp.stack([jnp.mean(wide, _SPATIAL), jnp.mean(wide * wide, _SPATIAL)])
+    mean, square = lax.pmean(moments, AXIS)
+    var = jnp.maximum(square - mean * mean, 0.0)  # rounding can make it negative
+    inverse = lax.rsqrt(var + epsilon)
+    factor = scale * inverse
+    return (_affine(x, factor, bias - mean * factor), mean, var), (x, scale, mean, inverse)
+
+
+def _normalise_backward(
+    epsilon: float, saved: tuple[Array, ...], gradients: tuple[Array, Array, Array]
+) -> tuple[Array, Array, Array]:
+    x, scale, mean, inverse = saved
+    gradient = gradients[0].astype(jnp.float32)  # mean and var only feed running averages
+    centred = x.astype(jnp.float32) - _wide(mean)
+    grad_bias = jnp.sum(gradient, _SPATIAL)
+    grad_scale = jnp.sum(gradient * centred, _SPATIAL) * inverse
+    count = x.size // x.shape[-1]
+    shared = lax.pmean(jnp.stack([grad_bias, grad_scale]), AXIS) / count
+    # dx = scale * inverse * (dy - mean(dy) - xhat * mean(dy * xhat))
+    slope = _wide(shared[1] * inverse)
+    grad_x = _wide(scale * inverse) * (gradient - _wide(shared[0]) - centred * slope)
+    return grad_x.astype(x.dtype), grad_scale, grad_bias
+
+
+_normalise.defvjp(_normalise_forward, _normalise_backward)
+
+_he_normal = nnx.initializers.he_normal()
+
+
+class Pointwise(nnx.Module):
+    """1x1 convolution without bias; kernel He-normal."""
+
+    def __init__(
+        self, channels: int, out: int, *, stride: int = 1, dtype: jnp.dtype, rngs: nnx.Rngs
+    ) -> None:
+        self.kernel = nnx.Param(_he_normal(rngs.params(), (1, 1, channels, out), jnp.float32))
+        self.stride = stride
+        self.dtype = dtype
+
+    def __call__(self, x: Float[Array, "batch height width channel"]) -> Array:
+        """Mix the channels at each (strided) position."""
+        return lowering.pointwise(x, self.kernel[...].astype(self.dtype), self.stride)
+
+
+class Depthwise(nnx.Module):
+    """Depthwise 3x3 convolution, padding 1, without bias; kernel He-normal."""
+
+    def __init__(self, channels: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+        self.kernel = nnx.Param(_he_normal(rngs.params(), (3, 3, 1, channels), jnp.float32))
+        self.dtype = dtype
+
+    def __call__(self, x: Float[Array, "batch height width channel"]) -> Array:
+        """Convolve each channel with its own kernel."""
+        return lowering.depthwise3x3(x, self.kernel[...].astype(self.dtype))

@@ -1,0 +1,128 @@
+"""Which detectors there are. Listing their names imports no JAX."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
+
+from dfbench.config import ModelConfig
+from dfbench.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from flax import nnx
+
+    Build = Callable[[ModelConfig, nnx.Rngs], nnx.Module]
+
+ENTRY_POINTS = "dfbench.models"
+
+# The module of each model; importing it runs its `register`.
+_MODULES = {
+    "meso4": "dfbench.models.meso4",
+    "xception": "dfbench.models.xception",
+}
+_SPECS: dict[str, ModelSpec] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A detector: how to build it and what it wants to see.
+
+    Attributes:
+        name: As written on the command line.
+        summary: One line for lists.
+        input_size: Side of the square input, px.
+        mean: Subtracted from an image in [0, 1]: one number, or one a channel (RGB).
+        std: Then divided by, likewise.
+        paper: Citation.
+        build: Makes the module; `module(images, rngs=...)` takes normalised float images
+            [batch, height, width, 3] and returns the logits of P(fake), float32 [batch].
+    """
+
+    name: str
+    summary: str
+    input_size: int
+    mean: float | tuple[float, float, float]
+    std: float | tuple[float, float, float]
+    paper: str
+    build: Build
+
+
+def register(
+    *,
+    name: str,
+    summary: str,
+    input_size: int,
+    paper: str,
+    mean: float | tuple[float, float, float] = 0.0,
+    std: float | tuple[float, float, float] = 1.0,
+) -> Callable[[Build], Build]:
+    """Decorate a model's build function; the arguments are the fields of `ModelSpec`.
+
+    Raises:
+        ValueError: The name is taken.
+    """
+
+    def add(build: Build) -> Build:
+        if name in _SPECS:
+            raise ValueError(f"a model named '{name}' is registered already")
+        _SPECS[name] = ModelSpec(
+            name=name,
+            summary=summary,
+            input_size=input_size,
+            mean=mean,
+            std=std,
+            paper=paper,
+            build=build,
+        )
+        return build
+
+    return add
+
+
+def _plugins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def model_names() -> tuple[str, ...]:
+    """Return the names of all models, sorted, without importing any of them."""
+    return tuple(sorted({*_MODULES, *_SPECS, *_plugins()}))
+
+
+def get_model(name: str) -> ModelSpec:
+    """Return the model called `name`, importing its module.
+
+    Raises:
+        UserError: There is no such model, or another package's model cannot be loaded.
+    """
+    if name not in _SPECS:
+        if name in _MODULES:
+            importlib.import_module(_MODULES[name])
+        elif name in (plugins := _plugins()):
+            _load(plugins[name])
+        else:
+            known = model_names()
+            raise UserError(
+                f"unknown model '{name}'{nearest(name, known)} (known: {', '.join(known)})"
+            )
+    return _SPECS[name]
+
+
+def _load(point: EntryPoint) -> None:
+    try:
+        point.load()
+    except Exception as error:
+        raise UserError(
+            f"the model '{point.name}' of another package ({point.value}) cannot be loaded: {error}"
+        ) from error
+    if point.name not in _SPECS:
+        raise UserError(
+            f"the entry point '{point.name}' ({point.value}) registers no model of that name"
+        )
+
+
+def all_models() -> tuple[ModelSpec, ...]:
+    """Return every model, by name. Imports them all."""
+    return tuple(get_model(name) for name in model_names())

@@ -1,0 +1,128 @@
+"""Checkpoints of model, optimizer and data iterator: the one file that says orbax.
+
+A checkpoint is a folder, replaced as a whole: whoever is killed while saving leaves either the
+old one or the new one.
+"""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from dfbench.errors import UserError
+from dfbench.train.state import TrainState
+
+LAST = "last"
+BEST = "best"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Attributes:
+        state: Its leaves are numpy arrays after a restore.
+        iterator: The data iterator's state after the last batch that `state` has seen: JSON or
+            bytes.
+        progress: The loop's own bookkeeping, JSON.
+    """
+
+    state: TrainState
+    iterator: Any = None
+    progress: Any = None
+
+
+def checkpoint_dir(run_dir: Path, name: str) -> Path:
+    """Return where the checkpoint called "last" or "best" of a run stands."""
+    return run_dir / "checkpoints" / name
+
+
+def exists(run_dir: Path, name: str) -> bool:
+    """Return whether there is such a checkpoint."""
+    return _recovered(checkpoint_dir(run_dir, name)).is_dir()
+
+
+def _recovered(path: Path) -> Path:
+    """Finish a replacement that was cut off between its two renames."""
+    old = path.with_name(path.name + ".old")
+    if old.is_dir() and not path.is_dir():
+        old.rename(path)
+    return path
+
+
+def save(run_dir: Path, name: str, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint, replacing the one of that name. Waits for the device."""
+    path = _recovered(checkpoint_dir(run_dir, name)).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new, old = path.with_name(name + ".new"), path.with_name(name + ".old")
+    shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    state = jax.tree.map(np.asarray, jax.device_get(checkpoint.state))
+    meta = {"iterator": _encode(checkpoint.iterator), "progress": checkpoint.progress}
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        checkpointer.save(
+            new,
+            ocp.args.Composite(state=ocp.args.PyTreeSave(state), meta=ocp.args.JsonSave(meta)),
+        )
+    if path.is_dir():
+        path.rename(old)
+    new.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+    return path
+
+
+def restore(run_dir: Path, name: str, like: TrainState) -> Checkpoint:
+    """Read a checkpoint into the form of `like` (see `train.state.abstract_state`).
+
+    Raises:
+        UserError: There is none, it is damaged, or it is of another model or optimizer.
+    """
+    path = _recovered(checkpoint_dir(run_dir, name)).resolve()
+    if not path.is_dir():
+        raise UserError(f"{path}: no such checkpoint; train first, or name another run")
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
+    template = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            found = checkpointer.restore(
+                path,
+                ocp.args.Composite(
+                    state=ocp.args.PyTreeRestore(template, restore_args=as_numpy),
+                    meta=ocp.args.JsonRestore(),
+                ),
+            )
+        state, meta = found.state, found.meta
+        iterator, progress = _decode(meta["iterator"]), meta["progress"]
+    except Exception as error:  # orbax, tensorstore and json each raise their own
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"{path}: the checkpoint is damaged, or of another model or optimizer "
+            f"({reason[:200]}); delete the folder to train anew"
+        ) from error
+    if _shapes(state) != _shapes(like):
+        raise UserError(
+            f"{path}: the checkpoint is of a model of other shapes; "
+            "delete the folder to train anew, or keep to the configuration it was made with"
+        )
+    return Checkpoint(state=state, iterator=iterator, progress=progress)
+
+
+def _shapes(tree: Any) -> list[tuple[tuple[int, ...], str]]:
+    return [(leaf.shape, np.dtype(leaf.dtype).name) for leaf in jax.tree.leaves(tree)]
+
+
+def _encode(state: Any) -> Any:
+    if isinstance(state, bytes):
+        return {"base64": base64.b64encode(state).decode("ascii")}
+    return {"json": state}
+
+
+def _decode(state: dict[str, Any]) -> Any:
+    return base64.b64decode(state["base64"]) if "base64" in state else state["json"]

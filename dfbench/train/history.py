@@ -1,0 +1,40 @@
+"""`metrics.jsonl`: one row a logged step, one row a validation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+class History:
+    """Rows of a run's `metrics.jsonl`, appended as they come."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, **row: Any) -> None:
+        """Write one row."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def keep_until(self, step: int) -> None:
+        """Drop the rows after `step` (all of them if it is 0), and a torn last line."""
+        if not self.path.is_file():
+            return
+        rows = [row for row in read_history(self.path) if row["step"] <= step]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        new = self.path.with_name(self.path.name + ".new")
+        new.write_text(text, encoding="utf-8")
+        new.replace(self.path)
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """Read the rows; a last line cut off by a kill is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows

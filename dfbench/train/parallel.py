@@ -1,0 +1,93 @@
+"""All devices of a machine at once: the one file that says pmap.
+
+A *per-device function* sees its share of a batch and talks to the others over the axis "batch".
+State goes in and comes out as a single copy; batches are split along their first axis.
+"""
+
+# mypy: disallow-untyped-calls=False
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Shaped
+
+from dfbench.errors import UserError
+
+AXIS = "batch"
+State = TypeVar("State")
+Result = TypeVar("Result")
+Batch = Mapping[str, Shaped[np.ndarray, "batch ..."]]
+
+
+def check_batch_size(batch_size: int, devices: int | None = None) -> None:
+    """Raise UserError where `batch_size` cannot be split evenly over the devices."""
+    devices = devices or jax.local_device_count()
+    if batch_size % devices or batch_size < 1:
+        below = batch_size // devices * devices
+        near = f"{below} or {below + devices}" if below else f"{devices}"
+        raise UserError(
+            f"the batch size {batch_size} cannot be split over {devices} devices: take {near}"
+        )
+
+
+def split(batch: Batch, devices: int) -> dict[str, Shaped[np.ndarray, "device share ..."]]:
+    """Reshape each array from [batch, ...] to [devices, batch / devices, ...]."""
+    check_batch_size(len(next(iter(batch.values()))), devices)
+    return {k: np.asarray(v).reshape(devices, -1, *v.shape[1:]) for k, v in batch.items()}
+
+
+def replicate(state: State, devices: int | None = None) -> State:
+    """Put a copy on each device, as a step returns it; a no-op if it is there already.
+
+    Without it the second step would meet its state placed otherwise than the first, and compile
+    a second time.
+    """
+    mesh = Mesh(np.asarray(jax.local_devices()[:devices]), (AXIS,))
+    placed: State = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+    return placed
+
+
+def pmap_train_step(
+    step: Callable[[State, Any], tuple[State, Result]], *, devices: int | None = None
+) -> Callable[[State, Batch], tuple[State, Result]]:
+    """Run the per-device `step(state, batch)` on all (or the first `devices`) local devices.
+
+    State and result must be equal on all devices, and come back as one copy.
+    """
+    chosen = jax.local_devices()[:devices]
+    mapped = jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, devices=chosen)
+
+    def run(state: State, batch: Batch) -> tuple[State, Result]:
+        result: tuple[State, Result] = mapped(
+            replicate(state, len(chosen)), split(batch, len(chosen))
+        )
+        return result
+
+    return run
+
+
+def pmap_predict(
+    predict: Callable[[State, Any], jax.Array], *, devices: int | None = None
+) -> Callable[[State, Batch], Shaped[np.ndarray, "batch ..."]]:
+    """Run the per-device `predict(state, batch)`; the shares are joined along the first axis."""
+    chosen = jax.local_devices()[:devices]
+    mapped = jax.pmap(predict, axis_name=AXIS, in_axes=(None, 0), out_axes=0, devices=chosen)
+
+    def run(state: State, batch: Batch) -> np.ndarray:
+        placed = replicate(state, len(chosen))
+        shares = np.asarray(mapped(placed, split(batch, len(chosen))))
+        return shares.reshape(-1, *shares.shape[2:])
+
+    return run
+
+
+def enable_compile_cache(cache_dir: Path) -> None:
+    """Keep compiled programs that took more than a second under `cache_dir`."""
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(cache_dir))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)

@@ -1,0 +1,126 @@
+"""What training changes (`TrainState`), and what stays fixed (`Networks`)."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import Array
+from jaxtyping import Int
+
+from dfbench.config import RunConfig
+from dfbench.models.registry import ModelSpec, get_model
+from dfbench.train.optim import make_optimizer, make_schedule
+
+Tree = Any  # nested dicts of arrays
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class TrainState:
+    """Everything a step reads and writes: a pytree, a single copy for all devices.
+
+    Attributes:
+        step: Steps taken, int32.
+        params: Trainable parameters, float32.
+        batch_stats: Running means and variances of batch norm, float32.
+        opt_state: The optimizer's; None in a state that only predicts.
+    """
+
+    step: Int[Array, ""]
+    params: Tree
+    batch_stats: Tree
+    opt_state: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """The model in both modes, and the optimizer.
+
+    Attributes:
+        graphdef_train: With dropout, and statistics of the batch.
+        graphdef_eval: Without dropout, and with running statistics.
+        spec: Input size, mean and standard deviation among others.
+        optimizer: Its updates include the learning rate.
+        schedule: The learning rate of a step.
+    """
+
+    graphdef_train: nnx.GraphDef[Any]
+    graphdef_eval: nnx.GraphDef[Any]
+    spec: ModelSpec
+    optimizer: optax.GradientTransformation
+    schedule: optax.Schedule
+
+
+def build_networks(config: RunConfig, *, steps_per_epoch: int = 1) -> Networks:
+    """Build what stays fixed, without making any parameter.
+
+    `steps_per_epoch` matters to the schedule only: leave it out to predict.
+
+    Raises:
+        UserError: Unknown model, optimizer or schedule.
+    """
+    spec = get_model(config.model.name)
+    schedule = make_schedule(
+        config.optim,
+        steps_per_epoch=steps_per_epoch,
+        total_steps=steps_per_epoch * config.training.epochs,
+    )
+    model = nnx.eval_shape(lambda: spec.build(config.model, nnx.Rngs(0)))
+    model.train()
+    graphdef_train = nnx.graphdef(model)
+    model.eval()
+    return Networks(
+        graphdef_train=graphdef_train,
+        graphdef_eval=nnx.graphdef(model),
+        spec=spec,
+        optimizer=make_optimizer(config.optim, schedule),
+        schedule=schedule,
+    )
+
+
+def create_state(
+    config: RunConfig, *, seed: int | None = None, steps_per_epoch: int = 1
+) -> tuple[TrainState, Networks]:
+    """Make the state before the first step, from `seed` (or else `config.seed`).
+
+    Raises:
+        UserError: Unknown model, optimizer or schedule.
+    """
+    networks = build_networks(config, steps_per_epoch=steps_per_epoch)
+    start = config.seed if seed is None else seed
+
+    @jax.jit
+    def make() -> TrainState:
+        model = networks.spec.build(config.model, nnx.Rngs(start))
+        _, params, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)
+        params = nnx.to_pure_dict(params)
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            batch_stats=nnx.to_pure_dict(batch_stats),
+            opt_state=networks.optimizer.init(params),
+        )
+
+    return make(), networks
+
+
+def without_optimizer(state: TrainState) -> TrainState:
+    """Return what prediction needs."""
+    return dataclasses.replace(state, opt_state=None)
+
+
+def abstract_state(config: RunConfig, *, optimizer: bool) -> TrainState:
+    """Return the shapes and types of the state, without making it."""
+    state: TrainState = jax.eval_shape(lambda: create_state(config)[0])
+    return state if optimizer else without_optimizer(state)
+
+
+def parameter_count(state: TrainState) -> int:
+    """Return how many numbers are trained."""
+    return sum(leaf.size for leaf in jax.tree.leaves(state.params))

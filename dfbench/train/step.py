@@ -1,0 +1,98 @@
+"""One training step, as one device sees it."""
+
+# mypy: disallow-untyped-calls=False
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array, lax
+from jaxtyping import Float, Int
+
+from dfbench.config import RunConfig
+from dfbench.train.augment import augment, example_keys, normalise, to_unit
+from dfbench.train.parallel import AXIS
+from dfbench.train.state import Networks, TrainState, Tree
+
+_DROPOUT_STREAM = 2**31 - 1  # no example stands at this position
+
+Metrics = dict[str, Array]
+DeviceStep = Callable[[TrainState, Mapping[str, Array]], tuple[TrainState, Metrics]]
+
+
+def loss_sum(
+    logits: Float[Array, " batch"],
+    labels: Int[Array, " batch"],
+    mask: Float[Array, " batch"],
+    class_weights: Float[Array, " 2"],
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Return the weighted binary cross-entropy summed over examples, and the sum of weights.
+
+    An example weighs `mask * class_weights[label]`; padding (mask 0) adds nothing to either.
+    """
+    weights = mask * class_weights[labels]
+    losses = optax.sigmoid_binary_cross_entropy(logits, labels.astype(jnp.float32))
+    return jnp.sum(weights * losses), jnp.sum(weights)
+
+
+def make_train_step(
+    networks: Networks, config: RunConfig, class_weights: tuple[float, float]
+) -> DeviceStep:
+    """Return the per-device function `step(state, batch) -> (state, metrics)`.
+
+    It must run under the axis "batch" (`train.parallel`). The loss is the mean, by weight, of the
+    binary cross-entropy over the batch of *all* devices, and so are its gradients. `metrics` are
+    float32 scalars, equal on all devices: `loss`, `correct` (examples on the right side of 0),
+    `count` (examples, without padding) and `grad_norm`. Only dropout depends on the device count.
+    """
+    weights = np.asarray(class_weights, np.float32)
+
+    def step(state: TrainState, batch: Mapping[str, Array]) -> tuple[TrainState, Metrics]:
+        share = batch["label"].shape[0]
+        device = lax.axis_index(AXIS)
+        positions = device * share + jnp.arange(share, dtype=jnp.int32)
+        images = to_unit(batch["image"], networks.spec.input_size)
+        images = augment(images, example_keys(config.seed, state.step, positions), config.augment)
+        images = normalise(images, networks.spec)
+        dropout = _dropout_key(config.seed, state.step, device)
+
+        def local_loss(params: Tree) -> tuple[Array, tuple[Array, Tree]]:
+            model = nnx.merge(
+                networks.graphdef_train,
+                nnx.State(params),
+                nnx.State(state.batch_stats),
+                copy=True,
+            )
+            logits = model(images, rngs=nnx.Rngs(dropout=dropout))
+            total, weight = loss_sum(logits, batch["label"], batch["mask"], jnp.asarray(weights))
+            stats = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+            return total / jnp.maximum(lax.psum(weight, AXIS), 1e-6), (logits, stats)
+
+        # The local losses add up to the loss, so the local gradients add up to its gradient.
+        (loss, (logits, stats)), grads = jax.value_and_grad(local_loss, has_aux=True)(state.params)
+        grads = lax.psum(grads, AXIS)
+        correct = ((logits > 0) == (batch["label"] == 1)).astype(jnp.float32) * batch["mask"]
+        metrics = {"loss": loss, "correct": jnp.sum(correct), "count": jnp.sum(batch["mask"])}
+        metrics = lax.psum(metrics, AXIS) | {"grad_norm": optax.tree.norm(grads)}
+        return _apply(networks.optimizer, state, grads, stats), metrics
+
+    return step
+
+
+def _dropout_key(seed: int, step: Int[Array, ""], device: Int[Array, ""]) -> Array:
+    key = jax.random.fold_in(jax.random.key(seed), step)
+    return jax.random.fold_in(jax.random.fold_in(key, _DROPOUT_STREAM), device)
+
+
+def _apply(
+    optimizer: optax.GradientTransformation, state: TrainState, grads: Tree, stats: Tree
+) -> TrainState:
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes its int32 count with floats
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params: Any = optax.apply_updates(state.params, updates)
+    return TrainState(step=state.step + 1, params=params, batch_stats=stats, opt_state=opt_state)
