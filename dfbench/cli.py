@@ -247,7 +247,7 @@ def _start() -> tuple[Any, Any]:
     """Import the heavy parts, with XLA's compiled programs cached between calls."""
     cache_dir().mkdir(parents=True, exist_ok=True)
     from dfbench import workflow
-    from dfbench.train.state import enable_compile_cache
+    from dfbench.train.parallel import enable_compile_cache
 
     enable_compile_cache(compile_cache_dir())
     return workflow, _reporter()

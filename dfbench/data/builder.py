@@ -31,7 +31,7 @@ class FaceConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
     shards: tuple[tuple[Clip, Path], ...] = ()
 
 
-class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[misc]
+class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[misc, call-arg]
     """Base of all datasets of face crops.
 
     Features of an example: `face` (encoded image, size x size x 3, uint8, RGB), `label` (0 real,

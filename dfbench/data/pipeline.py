@@ -37,7 +37,7 @@ class SplitView:
         return sum(len(table) for table in self.tables)
 
     @property
-    def labels(self) -> jt.Int32[np.ndarray, "n"]:
+    def labels(self) -> jt.Int32[np.ndarray, " n"]:
         """Label of each crop."""
         return np.concatenate([column(t, "label") for t in self.tables]).astype(np.int32)
 
@@ -67,7 +67,7 @@ class LoadCrop(grain.transforms.Map):  # type: ignore[misc]
         self._folders = tuple(str(d.folder) for d in view.datasets)
         self._split = view.split
         starts = np.cumsum([0, *(len(t) for t in view.tables)])
-        self._starts: jt.Int[np.ndarray, "d+1"] = starts
+        self._starts: jt.Int[np.ndarray, " datasets+1"] = starts
         self._positions = np.concatenate([column(t, "position") for t in view.tables])
         self._labels = view.labels
         self._sources: list[Any] = []
@@ -126,7 +126,7 @@ def train_batches(
     return iter(_iterable(dataset, workers))
 
 
-def _shuffled(rows: jt.Int[np.ndarray, "n"], seed: int) -> grain.MapDataset:
+def _shuffled(rows: jt.Int[np.ndarray, " n"], seed: int) -> grain.MapDataset:
     # Every epoch has its own order.
     source = grain.MapDataset.source([int(row) for row in rows])
     return source.seed(seed).shuffle().repeat(num_epochs=None)

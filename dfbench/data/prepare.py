@@ -102,14 +102,13 @@ def _reused(folder: Path, spec: Spec, reporter: Reporter) -> Prepared:
 
 
 def _recipe(own: CropRecipe, data: DataConfig) -> CropRecipe:
-    changes = {
-        "detector": data.detector,
-        "frames": data.frames,
-        "margin": data.margin,
-        "size": data.crop_size,
-    }
-    given = {k: v for k, v in changes.items() if v is not None}
-    return dataclasses.replace(own, **given)
+    return dataclasses.replace(
+        own,
+        detector=data.detector or own.detector,
+        frames=data.frames or own.frames,
+        margin=data.margin or own.margin,
+        size=data.crop_size or own.size,
+    )
 
 
 def _files_key(clips: Sequence[Clip]) -> str:

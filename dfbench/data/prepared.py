@@ -163,5 +163,5 @@ def write_frames(folder: Path, rows: Mapping[str, Sequence[object]]) -> None:
 
 def column(table: pa.Table, name: str) -> np.ndarray:
     """Return a column as a NumPy array (text as str)."""
-    values = table[name].to_numpy()
+    values: np.ndarray = table[name].to_numpy()
     return values.astype(str) if values.dtype == object else values
