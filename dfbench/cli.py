@@ -65,6 +65,7 @@ def _suggest_command(arguments: Sequence[str]) -> None:
 def _quiet_libraries(verbose: bool) -> None:
     """Keep the C++ log lines of MediaPipe, XLA and absl from users who did not ask."""
     if verbose:
+        os.environ["DFBENCH_VERBOSE"] = "1"  # for the processes that find faces
         return
     for name, value in {
         "TF_CPP_MIN_LOG_LEVEL": "3",

@@ -28,7 +28,7 @@ class FaceConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
     """One recipe of a dataset, with the extracted clips to pack."""
 
     recipe: CropRecipe = dataclasses.field(default_factory=CropRecipe)
-    shards: tuple[tuple[Clip, Path], ...] = ()
+    shards: tuple[tuple[Clip, Path], ...] = dataclasses.field(default=(), repr=False)
 
 
 class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[misc, call-arg]

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from dfbench.data.builder import FaceBuilder
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_MODULE_PREFIX = "dfbench_datasets"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +92,9 @@ def load_builder(name: str) -> type[FaceBuilder]:
       UserError: no such dataset.
     """
     folder = dataset_entry(name).folder
-    module_name = f"{_MODULE_PREFIX}.{name}.{name}_dataset_builder"
+    module_name = (
+        f"{name}_dataset_builder"  # TFDS takes the name from it; a dot would mean a package
+    )
     module = sys.modules.get(module_name)
     if module is None:
         spec = importlib.util.spec_from_file_location(

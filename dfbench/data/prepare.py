@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
+import io
 import json
+import logging
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -145,9 +148,9 @@ def _build(
         shards=tuple(zip(clips, shards, strict=True)),
     )
     reporter.say(f"packing {sum(len(r.crops) for r in results)} crops of {spec.text}")
-    tfds.disable_progress_bar()
-    builder = cls(data_dir=str(folder.parents[2]), config=config, file_format="array_record")
-    builder.download_and_prepare()
+    with _quiet_tfds():
+        builder = cls(data_dir=str(folder.parents[2]), config=config, file_format="array_record")
+        builder.download_and_prepare()
     write_frames(folder, _frame_rows(clips, results))
     write_manifest(
         folder,
@@ -165,6 +168,20 @@ def _build(
         ),
     )
     shutil.rmtree(work, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _quiet_tfds() -> Iterator[None]:
+    """Keep back that TFDS downloads (it does not) and that a config is new."""
+    tfds.disable_progress_bar()
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _without_images(result: ClipResult) -> ClipResult:
