@@ -14,6 +14,8 @@ import numpy as np
 from dfbench.faces.detect import Face
 from dfbench.faces.images import RGB
 
+GREY_TOLERANCE = 8  # largest difference of the channels; JPEG leaves a little
+
 Mask = jt.Float32[np.ndarray, "height width"]
 
 
@@ -26,7 +28,7 @@ def self_blend(image: RGB, face: Face, rng: np.random.Generator) -> RGB:
       rng: decides everything random.
     """
     mask = _mask(image.shape[0], image.shape[1], face, rng)
-    altered = _alter(image, rng)
+    altered = _alter(image, _side(face), rng)
     # Which copy is altered is random, so that neither inside nor outside is always the odd one.
     source, target = (altered, image) if rng.random() < 0.5 else (image, altered)
     source, mask = _move(source, mask, face, rng)
@@ -92,9 +94,13 @@ def _move(source: RGB, mask: Mask, face: Face, rng: np.random.Generator) -> tupl
     )
 
 
-def _alter(image: RGB, rng: np.random.Generator) -> RGB:
-    """Change colour, then frequency content."""
-    return _change_frequencies(_change_colour(image, rng), rng)
+def _alter(image: RGB, side: float, rng: np.random.Generator) -> RGB:
+    """Change colour, then frequency content. A grey image stays grey."""
+    altered = _change_frequencies(_change_colour(image, rng), side, rng)
+    if np.ptp(image.astype(np.int16), axis=2).max() > GREY_TOLERANCE:
+        return altered
+    grey = cv2.cvtColor(altered, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def _change_colour(image: RGB, rng: np.random.Generator) -> RGB:
@@ -110,10 +116,11 @@ def _change_colour(image: RGB, rng: np.random.Generator) -> RGB:
     return np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB), np.uint8)
 
 
-def _change_frequencies(image: RGB, rng: np.random.Generator) -> RGB:
+def _change_frequencies(image: RGB, side: float, rng: np.random.Generator) -> RGB:
     height, width = image.shape[:2]
     if rng.random() < 0.5:
-        factor = rng.uniform(1.5, 4.0)
+        # The face keeps some 56 px, or a small one would be nothing but a blur.
+        factor = rng.uniform(1.2, float(np.clip(side / 56, 1.4, 4.0)))
         small = cv2.resize(
             image,
             (max(1, round(width / factor)), max(1, round(height / factor))),
