@@ -1,0 +1,161 @@
+"""The result card: everything about one cell, as plain frozen dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dfbench.paths import slug
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A number with its interval.
+
+    An undefined one is None, and `reason` says why: it is never 0 or 0.5. `reason` with a value
+    says why there is no interval.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0  # videos or frames counted
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One entry of the benchmark."""
+
+    model: str
+    train: str  # dataset spec, as the user wrote it
+    eval: str  # dataset spec
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Clips and frames of one class in one split."""
+
+    clips: int
+    clips_with_crops: int
+    frames_wanted: int
+    frames: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage(Counts):
+    """How much of one class of the evaluated split could be scored."""
+
+    reasons: dict[str, int] = field(default_factory=dict)  # why clips gave no crop -> clips
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFingerprint:
+    """What a prepared dataset was made from, and how."""
+
+    name: str
+    version: str
+    variant: str
+    recipe: dict[str, Any]  # of the face crops
+    detector_note: str  # why another detector than the one asked for was used
+    clips_sha256: str
+    counts: dict[str, Counts]  # "train/real" ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Datasets:
+    """Both sides of a cell; each is a tuple, since a spec may be a union."""
+
+    train: tuple[DatasetFingerprint, ...]
+    eval: tuple[DatasetFingerprint, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSummary:
+    """How the scored checkpoint came about."""
+
+    epochs: int
+    steps: int
+    best_epoch: int
+    best_val_auc: float | None
+    best_val_loss: float | None
+    selected_by: str  # what chose the epoch, on the training dataset's val split
+    stopped_early: bool
+    wall_seconds: float
+    images_per_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What the training split and the evaluated split share."""
+
+    shared_videos: int
+    shared_identities: int
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """Where it ran."""
+
+    python: str
+    platform: str
+    cpu_count: int
+    packages: dict[str, str]  # name -> version
+    device_kind: str
+    device_count: int
+    git_commit: str | None  # None: not a checkout
+    git_dirty: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Times:
+    """When, how long and how fast it was scored."""
+
+    created: str  # UTC, ISO 8601
+    scoring_seconds: float
+    images_per_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileHash:
+    """A file that the card speaks of."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultCard:
+    """One cell's result and all that is needed to judge and recompute it."""
+
+    cell: Cell
+    role: Literal["within", "across"]
+    config: dict[str, Any]  # nested plain values
+    config_hash: str
+    training_hash: str
+    datasets: Datasets
+    metrics: dict[str, Metric]
+    coverage: dict[Literal["real", "fake"], Coverage]  # of the evaluated split
+    training: TrainingSummary
+    audit: Audit
+    environment: Environment
+    times: Times
+    files: dict[str, FileHash]  # "scores", "checkpoint"
+    protocol: str | None = None
+    status: Literal["complete"] = "complete"
+    schema_version: int = SCHEMA_VERSION
+
+
+def role_of(cell: Cell) -> Literal["within", "across"]:
+    """Return "within" where a model is scored on (the test split of) what it was trained on."""
+    return "within" if cell.train == cell.eval else "across"
+
+
+def card_name(cell: Cell) -> str:
+    """Return the file name of a cell's card."""
+    parts = (slug(cell.model), slug(cell.train), slug(cell.eval), f"s{cell.seed}")
+    return "--".join(parts) + ".card.json"

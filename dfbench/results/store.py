@@ -1,0 +1,114 @@
+"""Result cards on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from dfbench.errors import UserError
+from dfbench.results.card import SCHEMA_VERSION, ResultCard
+
+SUFFIX = ".card.json"
+
+
+@dataclass(frozen=True)
+class StoredCard:
+    """A card and the file it came from."""
+
+    path: Path
+    card: ResultCard
+
+
+def write_card(card: ResultCard, path: Path) -> None:
+    """Write a card as indented JSON; the file appears whole or not at all.
+
+    Raises:
+      ValueError: the card would not read back as it is (JSON knows no NaN and no infinity).
+    """
+    encoded = msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n"
+    try:
+        back = msgspec.json.decode(encoded, type=ResultCard)
+    except msgspec.ValidationError as error:
+        raise ValueError(
+            f"{path.name}: {error}; is a number of the card NaN or infinite?"
+        ) from error
+    if msgspec.to_builtins(back) != msgspec.to_builtins(card):
+        raise ValueError(f"{path.name}: a value of the card has no JSON form (NaN, or infinite?)")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(encoded)
+    temporary.replace(path)
+
+
+def read_card(path: Path) -> ResultCard:
+    """Read a card and check the type of every field.
+
+    Raises:
+      UserError: no such file, no JSON, another schema version, a missing or wrong field.
+    """
+    try:
+        raw = msgspec.json.decode(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a JSON file: {error}") from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version is None:
+        raise UserError(f"{path}: not a result card: it has no 'schema_version'")
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path}: schema_version {version!r} is unknown; this version of dfbench reads "
+            f"{SCHEMA_VERSION}"
+        )
+    try:
+        return msgspec.convert(raw, ResultCard)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{path}: not a valid result card: {error}") from error
+
+
+def load_cards(dirs: Sequence[Path]) -> list[StoredCard]:
+    """Read every `*.card.json` below the folders, sorted by cell.
+
+    Of several cards of one cell and one training configuration (evaluated again, in another run
+    folder, or copied) the newest counts.
+
+    Raises:
+      UserError: a folder does not exist or holds no card, or a card cannot be read.
+    """
+    newest: dict[tuple[object, ...], StoredCard] = {}
+    for folder in dirs:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; name one that holds result cards")
+        paths = sorted(folder.rglob(f"*{SUFFIX}"))
+        paths = [path for path in paths if not path.name.startswith(".")]
+        if not paths:
+            raise UserError(
+                f"{folder}: no result card (*{SUFFIX}) below it; dfbench run and dfbench evaluate "
+                "write them"
+            )
+        for path in paths:
+            stored = StoredCard(path, read_card(path))
+            key = (stored.card.cell, stored.card.training_hash)
+            if key not in newest or _age(newest[key]) < _age(stored):
+                newest[key] = stored
+    return sorted(newest.values(), key=sort_key)
+
+
+def _age(stored: StoredCard) -> tuple[str, str]:
+    return stored.card.times.created, stored.path.as_posix()
+
+
+def sort_key(stored: StoredCard) -> tuple[object, ...]:
+    """Order cards by cell, then configuration."""
+    cell = stored.card.cell
+    return (cell.model, cell.train, cell.eval, cell.seed, stored.card.config_hash, *_age(stored))
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content, as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
