@@ -1,0 +1,58 @@
+"""Writing short videos whose bytes depend on nothing but their frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from jaxtyping import UInt8
+
+FPS = 25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """Codec of PyAV and its options."""
+
+    codec: str
+    options: tuple[tuple[str, str], ...]
+
+
+def h264(crf: int) -> Encoding:
+    """Return H.264 at a constant rate factor (0 best to 51 worst)."""
+    return Encoding(codec="libx264", options=(("crf", str(crf)), ("preset", "veryfast")))
+
+
+def mpeg4(quantizer: int) -> Encoding:
+    """Return MPEG-4 part 2 at a fixed quantizer (1 best to 31 worst)."""
+    return Encoding(codec="mpeg4", options=(("qmin", str(quantizer)), ("qmax", str(quantizer))))
+
+
+def write_video(
+    path: Path, frames: Sequence[UInt8[np.ndarray, "height width 3"]], encoding: Encoding
+) -> None:
+    """Write RGB frames of even sides to an MP4 file, atomically.
+
+    One encoder thread and no creation date: equal frames give equal bytes.
+    """
+    height, width = frames[0].shape[:2]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
+    try:
+        with av.open(str(unfinished), "w", format="mp4", options={"fflags": "+bitexact"}) as file:
+            stream = file.add_stream(encoding.codec, rate=FPS, options=dict(encoding.options))
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.time_base = Fraction(1, FPS)
+            stream.codec_context.thread_count = 1
+            for image in frames:
+                picture = av.VideoFrame.from_ndarray(image, format="rgb24")
+                file.mux(stream.encode(picture))
+            file.mux(stream.encode(None))
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
