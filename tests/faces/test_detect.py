@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import time
+import urllib.error
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dfbench.errors import UserError
+from dfbench.faces import detect
+from dfbench.faces.detect import DetectorChoice, load_detector, resolve_detector
+from dfbench.faces.images import read_image
+
+BLANK = np.full((120, 160, 3), 128, np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise urllib.error.URLError("no network in tests")
+
+    monkeypatch.setattr(detect.urllib.request, "urlopen", refuse)
+    monkeypatch.delenv(detect.MODEL_VARIABLE, raising=False)
+
+
+def test_offline_falls_back_to_haar_quickly_and_says_so(tmp_path: Path) -> None:
+    start = time.monotonic()
+    choice = resolve_detector("mediapipe_full", cache_dir=tmp_path)
+    assert time.monotonic() - start < 5
+    assert choice.name == "haar"
+    assert "no network in tests" in choice.note
+    assert "--detector-model" in choice.note
+
+
+def test_download_passes_a_time_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def refuse(url: str, **kwargs: Any) -> None:
+        seen.update(kwargs, url=url)
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(detect.urllib.request, "urlopen", refuse)
+    assert resolve_detector("mediapipe_short", cache_dir=tmp_path).name == "haar"
+    assert 0 < seen["timeout"] <= 5
+
+
+def test_a_wrong_download_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    monkeypatch.setattr(
+        detect.urllib.request, "urlopen", lambda url, timeout: io.BytesIO(b"<html>sign in</html>")
+    )
+    choice = resolve_detector("mediapipe_full", cache_dir=tmp_path)
+    assert choice.name == "haar"
+    assert "sha256" in choice.note
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_model_file_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"gone\.tflite: no such face detection model"):
+        resolve_detector("mediapipe_full", tmp_path / "gone.tflite", cache_dir=tmp_path)
+    (tmp_path / "bad.tflite").write_text("hello world")
+    with pytest.raises(UserError, match="not a TensorFlow Lite model"):
+        resolve_detector("mediapipe_full", tmp_path / "bad.tflite", cache_dir=tmp_path)
+    good = tmp_path / "face_detection_full_range_sparse.tflite"
+    good.write_bytes(b"\x1c\0\0\0TFL3....")
+    expected = DetectorChoice("mediapipe_full", good)
+    assert resolve_detector("mediapipe_full", good, cache_dir=tmp_path) == expected
+    monkeypatch.setenv(detect.MODEL_VARIABLE, str(tmp_path))  # a folder that holds it
+    assert resolve_detector("mediapipe_full", cache_dir=tmp_path / "cache") == expected
+
+
+def test_detectors_without_a_file(tmp_path: Path) -> None:
+    for name in ("haar", "none"):
+        assert resolve_detector(name, cache_dir=tmp_path) == DetectorChoice(name)
+    assert load_detector(DetectorChoice("haar"))(BLANK) == []
+    (face,) = load_detector(DetectorChoice("none"))(BLANK)
+    assert face.box == (0, 0, 160, 120)
+
+
+def test_haar_finds_a_face_at_any_resolution(shared_dir: Path) -> None:
+    import cv2
+
+    image = read_image(shared_dir / "data" / "astronaut.png")
+    large = cv2.resize(image, None, fx=3, fy=3)
+    haar = load_detector(DetectorChoice("haar"))
+    for picture, scale in ((image, 1), (large, 3)):
+        face = max(haar(picture), key=lambda f: f.area)
+        x0, y0, x1, y1 = (v / scale for v in face.box)
+        assert x0 < 224 < x1  # the nose
+        assert y0 < 130 < y1
+        assert 80 < x1 - x0 < 200
+
+
+@pytest.mark.parametrize("name", ["mediapipe_full", "mediapipe_short"])
+def test_mediapipe_finds_a_face(shared_dir: Path, name: Any) -> None:
+    image = read_image(shared_dir / "data" / "astronaut.png")
+    choice = resolve_detector(name, shared_dir / "models", cache_dir=shared_dir / "none")
+    find = load_detector(choice)
+    (face,) = find(image)
+    x0, y0, x1, y1 = face.box
+    assert x0 < 224 < x1
+    assert y0 < 130 < y1
+    assert 0.5 <= face.score <= 1
+    right_eye, left_eye = face.keypoints[:2]
+    assert right_eye[0] < left_eye[0]
+    assert find(BLANK) == []
