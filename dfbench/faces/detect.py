@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import os
 import urllib.request
@@ -184,7 +183,6 @@ def _mediapipe(model: Path) -> Detector:
         base_options=BaseOptions(model_asset_path=str(model)), min_detection_confidence=MIN_SCORE
     )
     detector = vision.FaceDetector.create_from_options(options)
-    atexit.register(detector.close)  # its own finalizer comes too late and prints a traceback
 
     def detect(image: RGB) -> list[Face]:
         height, width = image.shape[:2]
