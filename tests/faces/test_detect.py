@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from support.media import write_image
 
 from dfbench.errors import UserError
