@@ -76,7 +76,7 @@ class Job:
 
 def list_jobs(name: str, size: Size) -> list[Job]:
     """Return the clips of a dataset; those of `tiny` are among those of `default`."""
-    jobs = []
+    jobs: list[Job] = []
     for split in SPLITS:
         for k in range(_CLIPS[size][split] // 2):
             target = _FIRST[split] + k

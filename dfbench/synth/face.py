@@ -274,7 +274,7 @@ def _paint_eye(who: Identity, paint: Picture, now: Expression, side: float) -> N
     skin = skin + inside[..., None] * (ball - skin)
     skin = skin * (1 - 0.85 * lash - 0.30 * under)[..., None]
     paint[part][..., :3] = skin
-    paint[part][..., 3] += 0.4 * inside
+    paint[part][..., 3] *= 1 - 0.7 * inside
 
 
 def _paint_mouth(who: Identity, paint: Picture, now: Expression) -> None:
@@ -308,11 +308,7 @@ def render_head(
     reach, (left, top) = pose.scale, pose.center
     x0, y0 = max(int(left - 1.02 * reach), 0), max(int(top - 1.22 * reach), 0)
     x1, y1 = min(int(left + 1.02 * reach), frame[1]), min(int(top + 1.22 * reach), frame[0])
-    x, y = np.meshgrid(
-        (np.arange(x0, x1, dtype=np.float32) - np.float32(pose.center[0])) / np.float32(pose.scale),
-        (np.arange(y0, y1, dtype=np.float32) - np.float32(pose.center[1])) / np.float32(pose.scale),
-    )
-    map_x, map_y = _unproject(head.depth, x, y, pose)
+    map_x, map_y = _unproject(head.depth, (x0, y0, x1, y1), pose)
     flags = cv2.INTER_LINEAR
     # The grid is finer than the frame: soften before sampling, so that strands do not shimmer.
     stacked = cv2.remap(_prefilter(paint, pose.scale), map_x, map_y, flags)
@@ -324,7 +320,9 @@ def render_head(
 
 def _prefilter(paint: Picture, scale: float) -> Picture:
     sigma = 0.35 * max(UNIT / scale - 0.8, 0.0)
-    return cv2.GaussianBlur(paint, (0, 0), sigma) if sigma > 0.1 else paint
+    if sigma < 0.1:
+        return paint
+    return np.asarray(cv2.GaussianBlur(paint, (0, 0), sigma))
 
 
 def _rotation(pose: Pose) -> Float[np.ndarray, "3 3"]:
@@ -335,23 +333,39 @@ def _rotation(pose: Pose) -> Float[np.ndarray, "3 3"]:
     turn = np.asarray([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     nod = np.asarray([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     tilt = np.asarray([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    return (tilt @ turn @ nod).astype(np.float32)
+    return np.asarray(tilt @ turn @ nod, np.float32)
 
 
-def _unproject(depth: Plane, x: Plane, y: Plane, pose: Pose) -> tuple[Plane, Plane]:
-    """Return for each pixel the grid point that is seen there."""
-    cr, sr = np.float32(np.cos(pose.roll)), np.float32(np.sin(pose.roll))
+def _unproject(depth: Plane, box: tuple[int, int, int, int], pose: Pose) -> tuple[Plane, Plane]:
+    """Return for each pixel of a box (x0, y0, x1, y1) the grid point that is seen there.
+
+    The maps are smooth: they are searched for at every second pixel, then interpolated.
+    """
+    x0, y0, x1, y1 = box
+    columns, rows = (x1 - x0) // 2 + 2, (y1 - y0) // 2 + 2
+    scale = np.float32(1 / pose.scale)
+    x, y = np.meshgrid(
+        (2 * np.arange(columns, dtype=np.float32) + np.float32(x0 - pose.center[0])) * scale,
+        (2 * np.arange(rows, dtype=np.float32) + np.float32(y0 - pose.center[1])) * scale,
+    )
+    (cr, cy, cp), (sr, sy, sp) = (
+        [np.float32(f(angle)) for angle in (pose.roll, pose.yaw, pose.pitch)]
+        for f in (np.cos, np.sin)
+    )
     p, q = cr * x + sr * y, cr * y - sr * x
-    cy, sy = np.float32(np.cos(pose.yaw)), np.float32(np.sin(pose.yaw))
-    cp, sp = np.float32(np.cos(pose.pitch)), np.float32(np.sin(pose.pitch))
     u, v = p, q
-    unit = np.float32(UNIT)
+    unit, left, top = np.float32(UNIT), np.float32(_LEFT), np.float32(_TOP)
     for _ in range(_STEPS):
-        map_x, map_y = (u - np.float32(_LEFT)) * unit, (v - np.float32(_TOP)) * unit
-        z = cv2.remap(depth, map_x, map_y, cv2.INTER_LINEAR) - np.float32(_PIVOT)
+        z = cv2.remap(depth, (u - left) * unit, (v - top) * unit, cv2.INTER_LINEAR)
+        z -= np.float32(_PIVOT)
         v = (q + z * sp) / cp
         u = (p - (v * sp + z * cp) * sy) / cy
-    return (u - np.float32(_LEFT)) * unit, (v - np.float32(_TOP)) * unit
+    maps = np.dstack([(u - left) * unit, (v - top) * unit])
+    # Pixel k lies at k / 2 of the coarse maps.
+    halve = np.asarray([[0.5, 0, 0], [0, 0.5, 0]], np.float32)
+    size = (x1 - x0, y1 - y0)
+    full = cv2.warpAffine(maps, halve, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return full[..., 0], full[..., 1]
 
 
 def _shade(

@@ -200,13 +200,9 @@ def film(frame: Picture, camera: Camera, noise: Picture, rng: np.random.Generato
     """
     height, width = frame.shape[:2]
     x, y = int(rng.integers(SPARE)), int(rng.integers(SPARE))
-    flips = (
-        slice(None, None, int(rng.choice((-1, 1)))),
-        slice(None, None, int(rng.choice((-1, 1)))),
-    )
-    here = noise[y : y + height, x : x + width][flips]
+    here = noise[y : y + height, x : x + width]
     picture = cv2.GaussianBlur(frame, (0, 0), camera.blur) if camera.blur > 0.2 else frame
-    picture = cv2.scaleAdd(np.ascontiguousarray(here), camera.noise, picture)
+    picture = cv2.scaleAdd(here, camera.noise, picture)
     if camera.sharpen > 0:
         soft = cv2.GaussianBlur(picture, (5, 5), 1.2)
         picture = cv2.addWeighted(picture, 1 + camera.sharpen, soft, -camera.sharpen, 0)

@@ -46,6 +46,7 @@ def write_video(
     try:
         with av.open(str(unfinished), "w", format="mp4", options={"fflags": "+bitexact"}) as file:
             stream = file.add_stream(encoding.codec, rate=FPS, options=dict(encoding.options))
+            assert isinstance(stream, av.VideoStream)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.time_base = Fraction(1, FPS)
             stream.codec_context.thread_count = 1
