@@ -136,7 +136,11 @@ def compute_metrics(
     seen = videos.frames > 0
     whole = np.arange(len(videos.label))
     detected = _Examples(
-        videos.label[seen], videos.p_fake[seen], whole[: seen.sum()], videos.label[seen], "videos"
+        videos.label[seen],
+        videos.p_fake[seen],
+        whole[: seen.sum()],
+        videos.label[seen],
+        "videos with a detected face",
     )
     everyone = _Examples(
         videos.label, np.where(seen, videos.p_fake, 0.5), whole, videos.label, "videos"
@@ -195,7 +199,7 @@ def _measure(examples: _Examples, names: tuple[str, ...], draws: _Draws) -> dict
 
 def _missing(counts: Int[np.ndarray, " 2"], unit: str) -> str:
     absent = [word for word, count in zip(("real", "fake"), counts, strict=True) if not count]
-    return f"no {' and no '.join(absent)} {unit} with scores" if absent else ""
+    return f"no {' and no '.join(absent)} {unit}" if absent else ""
 
 
 def _no_interval(counts: Int[np.ndarray, " 2"], resamples: int) -> str:

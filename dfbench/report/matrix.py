@@ -1,0 +1,271 @@
+"""Cards to the cross-dataset matrix: rows are trained models, columns are evaluated datasets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any
+
+from dfbench.results.card import DatasetFingerprint, Metric, ResultCard
+
+METRIC = "video_auc"  # what the matrix shows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A model, what it was trained on, and with what."""
+
+    model: str
+    train: str
+    tag: str = ""  # "#1a2b" tells apart rows of one model and training set
+    note: str = ""  # what is different about this one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """An evaluated dataset."""
+
+    eval: str
+    tag: str = ""  # "#1a2b" tells apart different data under one name
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One place of the matrix: a cell's seeds taken together.
+
+    Of a single seed, `low` and `high` are the bootstrap interval over videos; of several, the
+    smallest and largest value of the seeds, and `value` is their mean.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: tuple[int, int]  # fewest and most videos counted in a seed
+    seeds: int
+    defined: int  # seeds with a value
+    within: bool  # scored on the test split of the training dataset
+    overlap: bool  # training and evaluated data share videos or identities
+    best: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """Rows, columns and what is known where they meet."""
+
+    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
+    entries: Mapping[tuple[int, int], Entry]  # by position of row and column
+    confidence: tuple[float, ...]  # of the intervals; more than one if cards differ
+
+
+def matrix(cards: Iterable[ResultCard]) -> Matrix:
+    """Arrange cards; results of different settings or different data are never mixed.
+
+    `best` marks the highest value of a column among cross-dataset entries, if there are at least
+    two to compare; within-dataset entries neither get it nor take it from another. Of two cards of
+    one place and seed the newest counts. The order of `cards` does not matter.
+    """
+    newest: dict[tuple[Any, ...], ResultCard] = {}
+    for card in sorted(cards, key=lambda c: (c.times.created, c.config_hash)):
+        newest[(*row_key(card), *column_key(card), card.cell.seed)] = card
+    kept = list(newest.values())
+    row_keys = sorted({row_key(c) for c in kept})
+    trains = {c.cell.train for c in kept}
+    column_keys = sorted({column_key(c) for c in kept}, key=lambda k: (k[0] not in trains, k))
+    groups: dict[tuple[int, int], list[ResultCard]] = defaultdict(list)
+    for card in sorted(kept, key=lambda c: c.cell.seed):
+        place = row_keys.index(row_key(card)), column_keys.index(column_key(card))
+        groups[place].append(card)
+    entries = {place: _entry(group) for place, group in sorted(groups.items())}
+    confidence = {c.config.get("scoring", {}).get("confidence", 0.95) for c in kept}
+    return Matrix(
+        rows=_rows(row_keys, kept),
+        columns=_columns(column_keys),
+        entries=_mark_best(entries, len(column_keys)),
+        confidence=tuple(sorted(confidence)),
+    )
+
+
+def row_key(card: ResultCard) -> tuple[str, str, str]:
+    """Return model, training spec and a hash of all that makes trainings comparable."""
+    made_from = [_identity(d) for d in card.datasets.train]
+    return card.cell.model, card.cell.train, _digest([_settings(card), made_from])
+
+
+def column_key(card: ResultCard) -> tuple[str, str]:
+    """Return the evaluated spec and a hash of the data behind it."""
+    return card.cell.eval, _digest([_identity(d) for d in card.datasets.eval])
+
+
+def _settings(card: ResultCard) -> dict[str, Any]:
+    """Return the dotted settings that may not differ within a row."""
+    flat: dict[str, Any] = {}
+
+    def flatten(values: Mapping[str, Any], prefix: str) -> None:
+        for key, value in values.items():
+            if isinstance(value, Mapping):
+                flatten(value, f"{prefix}{key}.")
+            else:
+                flat[prefix + key] = value
+
+    flatten(card.config, "")
+    apart = ("seed", "train", "eval", "model.name", "data.workers")
+    return {k: v for k, v in flat.items() if k not in apart and not k.startswith("scoring.")}
+
+
+def _identity(data: DatasetFingerprint) -> list[Any]:
+    return [data.name, data.version, data.variant, data.recipe, data.clips_sha256]
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _rows(keys: Sequence[tuple[str, str, str]], cards: Sequence[ResultCard]) -> tuple[Row, ...]:
+    settings = {row_key(card): _settings(card) for card in cards}
+    rows = []
+    for key in keys:
+        siblings = [settings[k] for k in keys if k[:2] == key[:2]]
+        row = Row(model=key[0], train=key[1])
+        if len(siblings) > 1:
+            own = settings[key]
+            names = sorted({name for one in siblings for name in one})
+            differ = [n for n in names if any(one.get(n) != own.get(n) for one in siblings)]
+            note = ", ".join(f"{n} = {own.get(n, 'default')}" for n in differ)
+            row = replace(row, tag=f"#{key[2][:4]}", note=note or "other training data or crops")
+        rows.append(row)
+    return tuple(rows)
+
+
+def _columns(keys: Sequence[tuple[str, str]]) -> tuple[Column, ...]:
+    columns = []
+    for name, digest in keys:
+        if sum(other == name for other, _ in keys) > 1:
+            note = "other clips, crops or dataset version"
+            columns.append(Column(eval=name, tag=f"#{digest[:4]}", note=note))
+        else:
+            columns.append(Column(eval=name))
+    return tuple(columns)
+
+
+def _entry(cards: Sequence[ResultCard]) -> Entry:
+    metrics = [c.metrics.get(METRIC, Metric(value=None, reason="not computed")) for c in cards]
+    values = [m.value for m in metrics if m.value is not None]
+    single = metrics[0] if len(metrics) == 1 else None
+    return Entry(
+        value=fmean(values) if values else None,
+        low=single.low if single else min(values, default=None),
+        high=single.high if single else max(values, default=None),
+        n=(min(m.n for m in metrics), max(m.n for m in metrics)),
+        seeds=len(cards),
+        defined=len(values),
+        within=cards[0].role == "within",
+        overlap=any(c.audit.shared_videos or c.audit.shared_identities for c in cards),
+        reason="; ".join(sorted({m.reason for m in metrics if m.reason})),
+    )
+
+
+def _mark_best(
+    entries: Mapping[tuple[int, int], Entry], columns: int
+) -> dict[tuple[int, int], Entry]:
+    marked = dict(entries)
+    for column in range(columns):
+        # Compared as shown: what looks equal is equally best.
+        shown = {
+            place: round(entry.value, 3)
+            for place, entry in entries.items()
+            if place[1] == column and not entry.within and entry.value is not None
+        }
+        for place, value in shown.items():
+            best = len(shown) > 1 and value == max(shown.values())
+            marked[place] = replace(marked[place], best=best)
+    return marked
+
+
+def value_text(value: float | None) -> str:
+    """Return a metric as text."""
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def spread_text(entry: Entry) -> str:
+    """Return the interval of one seed as `[low, high]`, the range of several as `(low-high)`."""
+    if entry.value is None:
+        return ""
+    if entry.seeds > 1:
+        count = f"{entry.defined} of {entry.seeds}" if entry.defined < entry.seeds else entry.seeds
+        return f"({value_text(entry.low)}-{value_text(entry.high)}, {count} seeds)"
+    if entry.low is None or entry.high is None:
+        return "[no interval]"
+    return f"[{value_text(entry.low)}, {value_text(entry.high)}]"
+
+
+def n_text(n: tuple[int, int]) -> str:
+    """Return a count of videos as text."""
+    return f"n={n[0]}" if n[0] == n[1] else f"n={n[0]}-{n[1]}"
+
+
+def marks(entry: Entry) -> str:
+    """Return the signs that `legend` explains."""
+    return ("†" if entry.within else "") + ("‡" if entry.overlap else "")
+
+
+def legend(table: Matrix) -> list[str]:
+    """Return the sentences that a reader of this matrix needs, as plain text."""
+    entries = table.entries.values()
+    level = " or ".join(f"{100 * c:g}%" for c in table.confidence)
+    lines = [
+        "Video AUC: area under the ROC curve over videos, each scored by the mean of its frames; "
+        "0.5 is chance. n: videos counted (those with a detected face)."
+    ]
+    if any(e.seeds == 1 for e in entries):
+        lines.append(f"[low, high]: {level} bootstrap interval over videos.")
+    if any(e.seeds > 1 for e in entries):
+        lines.append("(low-high, seeds): smallest and largest value over seeds; shown is the mean.")
+    if any(e.within for e in entries):
+        lines.append("†: within-dataset (test split of the training dataset).")
+    if any(e.overlap for e in entries):
+        lines.append(
+            "‡: training and evaluated data share videos or identities; the number is too high to "
+            "be called generalisation."
+        )
+    lines += [f"{tag}: {note}." for tag, note in sorted(_tags(table))]
+    return lines
+
+
+def _tags(table: Matrix) -> set[tuple[str, str]]:
+    named = [(f"{r.model} trained on {r.train} {r.tag}", r) for r in table.rows]
+    rows = {(plain(name), plain(r.note)) for name, r in named if r.tag}
+    return rows | {(plain(f"{c.eval} {c.tag}"), c.note) for c in table.columns if c.tag}
+
+
+def undefined(table: Matrix) -> list[str]:
+    """Return one line for each place without a value or without an interval, with the reason."""
+    lines = []
+    for (i, j), entry in table.entries.items():
+        if entry.reason:
+            row, column = table.rows[i], table.columns[j]
+            where = f"{row_label(row)} on {column_label(column)}"
+            what = "undefined: " if entry.value is None else ""
+            lines.append(plain(f"{where}: {what}{entry.reason}"))
+    return lines
+
+
+def row_label(row: Row) -> str:
+    """Return a row's name on one line."""
+    return plain(f"{row.model}, {row.train}{' ' + row.tag if row.tag else ''}")
+
+
+def column_label(column: Column) -> str:
+    """Return a column's name."""
+    return plain(f"{column.eval}{' ' + column.tag if column.tag else ''}")
+
+
+def plain(text: str) -> str:
+    """Return text on one line without control characters."""
+    return "".join(c if c.isprintable() else " " for c in text)
