@@ -41,8 +41,23 @@ class SplitView:
         """Label of each crop."""
         return np.concatenate([column(t, "label") for t in self.tables]).astype(np.int32)
 
-    def text(self, name: str) -> np.ndarray:
+    @property
+    def dataset(self) -> jt.Shaped[np.ndarray, " n"]:
+        """Name of each crop's dataset."""
+        sizes = [len(table) for table in self.tables]
+        return np.repeat([dataset.name for dataset in self.datasets], sizes)
+
+    @property
+    def video_keys(self) -> jt.Shaped[np.ndarray, " n"]:
+        """Dataset and video of each crop, as one text."""
+        return np.char.add(np.char.add(self.dataset, " "), self.text("video"))
+
+    def text(self, name: str) -> jt.Shaped[np.ndarray, " n"]:
         """Return a text column of each crop."""
+        return np.concatenate([column(t, name) for t in self.tables])
+
+    def numbers(self, name: str) -> jt.Num[np.ndarray, " n"]:
+        """Return a numeric column of each crop."""
         return np.concatenate([column(t, name) for t in self.tables])
 
 

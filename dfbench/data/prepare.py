@@ -13,8 +13,8 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import msgspec
 import tensorflow_datasets as tfds
 
 from dfbench import __version__
@@ -22,7 +22,7 @@ from dfbench.config import DataConfig
 from dfbench.data.builder import FaceBuilder, FaceConfig
 from dfbench.data.catalog import load_builder
 from dfbench.data.prepared import (
-    ClassCounts,
+    CLASS_NAMES,
     Manifest,
     Missed,
     Prepared,
@@ -39,8 +39,9 @@ from dfbench.faces.detect import DetectorChoice, resolve_detector
 from dfbench.faces.extract import extract_clips, read_shard
 from dfbench.paths import model_files_dir, slug
 from dfbench.progress import SILENT, Reporter
+from dfbench.results.card import Counts
 
-CLASS_NAMES = ("real", "fake")
+Digest = Any  # hashlib has no name for it
 
 
 def prepare(
@@ -136,7 +137,8 @@ def _build(
     work = folder.parent.parent / f".work-{folder.parent.name}"
     with reporter.bar(f"{spec.text}: finding and cropping faces", "clip") as progress:
         shards = extract_clips(clips, recipe, work, detector=choice, jobs=jobs, progress=progress)
-    results = [_without_images(read_shard(shard)) for shard in shards]
+    digest = hashlib.sha256()
+    results = [_without_images(read_shard(shard), digest) for shard in shards]
     missed = _missed(clips, results)
     _require_crops(spec, results, missed)
     shutil.rmtree(folder, ignore_errors=True)  # an unfinished earlier one
@@ -161,6 +163,7 @@ def _build(
             recipe=recipe,
             detector_note=choice.note,
             clips_sha256=clips_sha256(clips),
+            crops_sha256=digest.hexdigest(),
             counts=_counts(clips, results),
             missed=missed,
             package_version=__version__,
@@ -184,7 +187,10 @@ def _quiet_tfds() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _without_images(result: ClipResult) -> ClipResult:
+def _without_images(result: ClipResult, digest: Digest) -> ClipResult:
+    """Forget the images, which may not fit in memory together, after they went into `digest`."""
+    for crop in result.crops:
+        digest.update(f"{result.video}#{crop.frame}:{len(crop.image)}:".encode() + crop.image)
     crops = tuple(dataclasses.replace(c, image=b"") for c in result.crops)
     return dataclasses.replace(result, crops=crops)
 
@@ -211,12 +217,13 @@ def _require_crops(spec: Spec, results: Sequence[ClipResult], missed: Sequence[M
         raise UserError(f"{spec.text}: no clip of {len(results)} gave a face crop ({reasons})")
 
 
-def _counts(clips: Sequence[Clip], results: Sequence[ClipResult]) -> dict[str, ClassCounts]:
-    counts: dict[str, ClassCounts] = {}
+def _counts(clips: Sequence[Clip], results: Sequence[ClipResult]) -> dict[str, Counts]:
+    counts: dict[str, Counts] = {}
+    none = Counts(clips=0, clips_with_crops=0, frames_wanted=0, frames=0)
     for clip, result in zip(clips, results, strict=True):
-        key = f"{clip.split}/{CLASS_NAMES[clip.label]}"
-        old = counts.get(key, ClassCounts())
-        counts[key] = ClassCounts(
+        key = f"{clip.split}/{CLASS_NAMES[clip.label]}/{clip.manipulation}"
+        old = counts.get(key, none)
+        counts[key] = Counts(
             clips=old.clips + 1,
             clips_with_crops=old.clips_with_crops + bool(result.crops),
             frames_wanted=old.frames_wanted + result.wanted,
@@ -249,9 +256,3 @@ def _frame_rows(clips: Sequence[Clip], results: Sequence[ClipResult]) -> dict[st
                     rows[name].append(value)
                 position += 1
     return rows
-
-
-def recipe_dict(recipe: CropRecipe) -> dict[str, object]:
-    """Return a recipe as plain values, for result cards."""
-    plain: dict[str, object] = msgspec.to_builtins(recipe)
-    return plain

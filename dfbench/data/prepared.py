@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dfbench.data.spec import PATH_DATASETS
 from dfbench.errors import UserError
 from dfbench.faces.clip import Clip, CropRecipe, Split
+from dfbench.results.card import ClassName, Counts, Coverage, DatasetFingerprint
 
+CLASS_NAMES: tuple[ClassName, ClassName] = ("real", "fake")  # by label
 MARKER = "dfbench.json"  # written last: a folder without it is not finished
 FRAMES = "frames.parquet"
 
@@ -34,16 +38,6 @@ class Missed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassCounts:
-    """Clips and frames of one class in one split."""
-
-    clips: int = 0
-    clips_with_crops: int = 0
-    frames_wanted: int = 0
-    frames: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What was prepared, from what and how."""
 
@@ -52,8 +46,9 @@ class Manifest:
     variant: str
     recipe: CropRecipe
     detector_note: str  # why another detector than the one asked for was used
-    clips_sha256: str
-    counts: dict[str, ClassCounts]  # "train/real" ...
+    clips_sha256: str  # of the clips' names, labels and splits
+    crops_sha256: str  # of the crops' bytes
+    counts: dict[str, Counts]  # "train/fake/Deepfakes": split, class, manipulation
     missed: tuple[Missed, ...]
     package_version: str
     created: str  # UTC, ISO 8601
@@ -69,11 +64,45 @@ class Prepared:
 
     @property
     def name(self) -> str:
-        """The dataset's name."""
-        return self.manifest.name
+        """The dataset's name; of a person's own folder with that folder's name."""
+        name, variant = self.manifest.name, self.manifest.variant
+        return f"{name}:{variant}" if name in PATH_DATASETS else name
 
     def _kept(self, label: int, manipulation: str) -> bool:
         return label == 0 or not self.manipulations or manipulation in self.manipulations
+
+    def coverage(self, split: Split) -> dict[ClassName, Coverage]:
+        """Return how many clips and frames of a split gave crops, by class."""
+        found: dict[ClassName, Coverage] = {}
+        for label, name in enumerate(CLASS_NAMES):
+            counts = [
+                c
+                for key, c in self.manifest.counts.items()
+                if key.startswith(f"{split}/{name}/") and self._kept(label, key.split("/", 2)[2])
+            ]
+            reasons = Counter(m.reason for m in self.missed(split) if m.label == label)
+            found[name] = Coverage(
+                clips=sum(c.clips for c in counts),
+                clips_with_crops=sum(c.clips_with_crops for c in counts),
+                frames_wanted=sum(c.frames_wanted for c in counts),
+                frames=sum(c.frames for c in counts),
+                reasons=dict(sorted(reasons.items())),
+            )
+        return found
+
+    def fingerprint(self) -> DatasetFingerprint:
+        """Return what names this data in a result card."""
+        m = self.manifest
+        return DatasetFingerprint(
+            name=self.name,
+            version=m.version,
+            variant=m.variant,
+            recipe=msgspec.to_builtins(m.recipe),
+            detector_note=m.detector_note,
+            clips_sha256=m.clips_sha256,
+            crops_sha256=m.crops_sha256,
+            counts=m.counts,
+        )
 
     def missed(self, split: Split) -> list[Missed]:
         """Return the clips of a split that gave no crop."""

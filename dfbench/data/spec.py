@@ -11,7 +11,7 @@ from pathlib import Path
 from dfbench.data.catalog import dataset_names
 from dfbench.errors import UserError, nearest
 
-PATH_DATASETS = ("folder", "sbi")
+PATH_DATASETS = ("folder", "sbi")  # made from a folder that the spec names
 
 
 @dataclass(frozen=True, kw_only=True)

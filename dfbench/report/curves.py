@@ -32,7 +32,7 @@ def write_curves(history_rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     _line(left, checked, "val_loss", "val", "tab:blue", "o-")
     _line(right, ranked, "val_video_auc", "val", "tab:blue", "o-")
     left.set_ylabel("loss")
-    right.set_ylabel("video AUC (val of the training dataset)")
+    right.set_ylabel("val video AUC")
     for axes in (left, right):
         axes.set_xlabel("step")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
@@ -43,9 +43,9 @@ def write_curves(history_rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         right.axhline(0.5, color="0.5", lw=0.8, ls=":")
     best = [row for row in checked if row.get("best")]
     if best:
-        for axes in (left, right):
+        for axes in (left, right) if ranked else (left,):
             axes.axvline(best[-1]["step"], color="tab:red", lw=1, ls="--", label="kept epoch")
-        right.set_title(f"kept: epoch {best[-1].get('epoch', '?')}", fontsize=9)
+        figure.suptitle(f"kept: epoch {best[-1].get('epoch', '?')}", fontsize=9)
     _finish(left, bool(logged or checked), "nothing logged yet")
     empty = "undefined: val lacks a class" if checked else "no validation yet"
     _finish(right, bool(ranked), empty)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import urllib.parse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from dfbench.report.matrix import (
 from dfbench.results.card import Coverage, DatasetFingerprint, Metric, ResultCard
 from dfbench.results.store import StoredCard
 
-SPECIAL = frozenset("\\`*_{}[]()<>#+-!|~$&@^")
+SPECIAL = frozenset("\\`*_[]<>|~$&")
 
 # Of the second table, in this order.
 METRICS = {
@@ -75,7 +76,9 @@ def leaderboard_markdown(cards: Sequence[StoredCard], out: Path, picture: str | 
 
 def escape(text: str) -> str:
     """Return text that markdown shows as it is, on one line, also inside a table."""
-    shown = "".join(f"\\{c}" if c in SPECIAL else c for c in plain(text))
+    shown = "".join(f"\\{c}" if c in SPECIAL else c for c in plain(text).strip())
+    if re.match(r"[#+=-]|\d+[.)]", shown):  # would begin a heading or a list
+        shown = re.sub(r"^(\d*)", r"\1\\", shown)
     # Renderers of HTML inside markdown do not all honour a backslash.
     return shown.replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
 

@@ -59,12 +59,12 @@ def _draw(axes: Axes, entry: Entry, i: int, j: int) -> None:
         axes.add_patch(
             Rectangle((j, i), 1, 1, facecolor="0.93", edgecolor="0.8", hatch="///", lw=0)
         )
-        texts = ["undefined", "", n_text(entry.n)]
+        texts = ["undefined", "", _counted(entry)]
     else:
         red, green, blue, _ = colormaps[COLOURS](entry.value)
         dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
         axes.add_patch(Rectangle((j, i), 1, 1, facecolor=(red, green, blue), lw=0))
-        texts = [f"{value_text(entry.value)}{marks(entry)}", _spread(entry), n_text(entry.n)]
+        texts = [f"{value_text(entry.value)}{marks(entry)}", _spread(entry), _counted(entry)]
     if entry.within:
         axes.add_patch(
             Rectangle((j + 0.03, i + 0.04), 0.94, 0.92, fill=False, edgecolor="black", lw=1.6)
@@ -85,10 +85,15 @@ def _draw(axes: Axes, entry: Entry, i: int, j: int) -> None:
 
 def _spread(entry: Entry) -> str:
     if entry.seeds > 1:
-        return f"{value_text(entry.low)}-{value_text(entry.high)}, {entry.defined} seeds"
+        return f"({value_text(entry.low)}-{value_text(entry.high)})"
     if entry.low is None or entry.high is None:
         return "no interval"
     return f"[{value_text(entry.low)}, {value_text(entry.high)}]"
+
+
+def _counted(entry: Entry) -> str:
+    seeds = f"{entry.defined} of {entry.seeds}" if entry.defined < entry.seeds else entry.seeds
+    return f"{seeds} seeds, {n_text(entry.n)}" if entry.seeds > 1 else n_text(entry.n)
 
 
 def _label(axes: Axes, table: Matrix) -> None:

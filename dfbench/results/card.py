@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dfbench.paths import slug
 
 SCHEMA_VERSION = 1
+ClassName = Literal["real", "fake"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,17 @@ class Coverage(Counts):
 
     reasons: dict[str, int] = field(default_factory=dict)  # why clips gave no crop -> clips
 
+    def __add__(self, other: Coverage) -> Coverage:
+        """Return the coverage of two datasets together."""
+        reasons = Counter(self.reasons) + Counter(other.reasons)
+        return Coverage(
+            clips=self.clips + other.clips,
+            clips_with_crops=self.clips_with_crops + other.clips_with_crops,
+            frames_wanted=self.frames_wanted + other.frames_wanted,
+            frames=self.frames + other.frames,
+            reasons=dict(sorted(reasons.items())),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetFingerprint:
@@ -61,8 +74,9 @@ class DatasetFingerprint:
     variant: str
     recipe: dict[str, Any]  # of the face crops
     detector_note: str  # why another detector than the one asked for was used
-    clips_sha256: str
-    counts: dict[str, Counts]  # "train/real" ...
+    clips_sha256: str  # of the clips' names, labels and splits
+    counts: dict[str, Counts]  # "train/fake/Deepfakes": split, class, manipulation
+    crops_sha256: str = ""  # of the crops' bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +99,7 @@ class TrainingSummary:
     selected_by: str  # what chose the epoch, on the training dataset's val split
     stopped_early: bool
     wall_seconds: float
-    images_per_s: float
+    images_per_s: float | None  # None: too short to be timed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +153,7 @@ class ResultCard:
     training_hash: str
     datasets: Datasets
     metrics: dict[str, Metric]
-    coverage: dict[Literal["real", "fake"], Coverage]  # of the evaluated split
+    coverage: dict[ClassName, Coverage]  # of the evaluated split
     training: TrainingSummary
     audit: Audit
     environment: Environment

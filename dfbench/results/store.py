@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from dfbench.errors import UserError
-from dfbench.results.card import SCHEMA_VERSION, ResultCard
+from dfbench.results.card import SCHEMA_VERSION, FileHash, ResultCard
 
 SUFFIX = ".card.json"
 
@@ -106,6 +106,20 @@ def sort_key(stored: StoredCard) -> tuple[object, ...]:
     """Order cards by cell, then configuration."""
     cell = stored.card.cell
     return (cell.model, cell.train, cell.eval, cell.seed, stored.card.config_hash, *_age(stored))
+
+
+def hash_file(path: Path) -> FileHash:
+    """Return the content hash and size of a file."""
+    return FileHash(sha256=sha256_file(path), bytes=path.stat().st_size)
+
+
+def hash_folder(folder: Path) -> FileHash:
+    """Return one hash for all files of a folder, by name and content, and their size together."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.relative_to(folder).as_posix()}:{sha256_file(path)}\n".encode())
+    return FileHash(sha256=digest.hexdigest(), bytes=sum(path.stat().st_size for path in files))
 
 
 def sha256_file(path: Path) -> str:

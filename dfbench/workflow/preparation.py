@@ -1,0 +1,71 @@
+"""Specs to prepared datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dfbench.config import DataConfig
+from dfbench.data.prepare import prepare
+from dfbench.data.prepared import CLASS_NAMES, Prepared
+from dfbench.data.spec import Spec, parse_spec
+from dfbench.errors import UserError
+from dfbench.faces.clip import SPLITS
+from dfbench.progress import SILENT, Reporter
+from dfbench.workflow.places import Places
+
+
+def prepare_one(
+    spec: Spec,
+    data: DataConfig,
+    places: Places,
+    reporter: Reporter = SILENT,
+    *,
+    raw: Path | None = None,
+) -> Prepared:
+    """Return the prepared dataset of one spec, made first where it is not there."""
+    return prepare(
+        spec,
+        data,
+        data_dir=places.data_dir,
+        raw=raw,
+        detector_model=places.detector_model,
+        jobs=places.jobs,
+        reporter=reporter,
+    )
+
+
+def prepare_spec(
+    text: str, data: DataConfig, places: Places, reporter: Reporter = SILENT
+) -> tuple[Prepared, ...]:
+    """Return the prepared datasets of a spec that may be a union.
+
+    Raises:
+      UserError: two datasets of the union have one name, so that their videos could be confused.
+    """
+    union = tuple(prepare_one(spec, data, places, reporter) for spec in parse_spec(text))
+    names = [prepared.name for prepared in union]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{text}: two of its datasets are called '{name}'; rename a folder")
+    return union
+
+
+def prepared_text(prepared: Prepared) -> str:
+    """Say what is there: clips and crops by split and class, and a reason for each miss."""
+    lines = [f"{prepared.name}: {prepared.folder}"]
+    if prepared.manifest.detector_note:
+        lines.append(f"  note: {prepared.manifest.detector_note}")
+    for split in SPLITS:
+        for name in CLASS_NAMES:
+            c = prepared.coverage(split)[name]
+            if c.clips:
+                lines.append(
+                    f"  {split:5} {name}: {c.clips_with_crops} of {c.clips} clips, "
+                    f"{c.frames} of {c.frames_wanted} frames"
+                )
+    lines += [
+        f"  no crop: {missed.video}: {missed.reason}"
+        for split in SPLITS
+        for missed in prepared.missed(split)
+    ]
+    return "\n".join(lines)

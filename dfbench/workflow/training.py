@@ -1,0 +1,180 @@
+"""A configuration to a finished run folder."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dfbench.config import RunConfig, training_hash, write_toml
+from dfbench.data.pipeline import (
+    SplitView,
+    class_weights,
+    eval_batches,
+    split_view,
+    train_batches,
+)
+from dfbench.data.prepared import Prepared
+from dfbench.errors import UserError
+from dfbench.eval.metrics import video_auc_of
+from dfbench.eval.predict import predict
+from dfbench.eval.scores import sigmoid
+from dfbench.paths import slug
+from dfbench.progress import SILENT, Reporter
+from dfbench.report.curves import write_curves
+from dfbench.results.card import TrainingSummary
+from dfbench.results.environment import environment
+from dfbench.results.store import hash_folder
+from dfbench.train import checkpoint
+from dfbench.train.history import read_history
+from dfbench.train.loop import FitResult, Validation, fit
+from dfbench.train.parallel import check_batch_size
+from dfbench.train.state import Networks, TrainState, build_networks
+from dfbench.workflow.places import Places
+from dfbench.workflow.preparation import prepare_spec
+from dfbench.workflow.record import (
+    RECORD,
+    TrainingRecord,
+    seen_in,
+    write_record,
+    write_seen,
+)
+
+CONFIG = "config.toml"
+HISTORY = "metrics.jsonl"
+
+
+def train(
+    config: RunConfig,
+    places: Places,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    reporter: Reporter = SILENT,
+) -> Path:
+    """Train by `config` and return the run's folder; a finished one is used again.
+
+    The folder's name carries a hash of all settings that matter to the training and of the crops it
+    trains on, so another setting or changed data is another run. The best epoch is chosen on the
+    training dataset's own val split.
+
+    Raises:
+      UserError: unusable data, or an unfinished training in the folder and neither `resume` nor
+        `overwrite`.
+    """
+    check_batch_size(config.training.batch_size)
+    datasets = prepare_spec(config.train, config.data, places, reporter)
+    run_dir = places.runs_dir / run_name(config, datasets)
+    if (run_dir / RECORD).is_file() and not overwrite:
+        reporter.say(f"reusing the finished training {run_dir}")
+        return run_dir
+    unfinished = checkpoint.exists(run_dir, checkpoint.LAST)
+    if unfinished and not (resume or overwrite):
+        raise UserError(
+            f"{run_dir} holds an unfinished training: --resume goes on with it, --overwrite starts "
+            "again"
+        )
+    if overwrite:
+        shutil.rmtree(run_dir, ignore_errors=True)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_toml(config, run_dir / CONFIG)
+    seen = seen_in(datasets, ("train", "val"))
+    result = _fit(config, datasets, run_dir, resume and unfinished, reporter)
+    write_curves(read_history(run_dir / HISTORY), run_dir / "curves.png")
+    write_seen(run_dir, seen)
+    best = checkpoint.checkpoint_dir(run_dir, checkpoint.BEST)
+    write_record(
+        run_dir,
+        TrainingRecord(
+            training_hash=training_hash(config),
+            datasets=tuple(d.fingerprint() for d in datasets),
+            summary=_summary(result),
+            environment=environment(devices=True),
+            checkpoint=hash_folder(best),
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        ),
+    )
+    reporter.say(_said(result, run_dir))
+    return run_dir
+
+
+def run_name(config: RunConfig, datasets: Sequence[Prepared]) -> str:
+    """Return the name of the run's folder."""
+    fields = [training_hash(config), *(d.manifest.crops_sha256 for d in datasets)]
+    fields += [f"{m}" for d in datasets for m in d.manipulations]
+    digest = hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:10]
+    return f"{slug(config.model.name)}-{slug(config.train)}-s{config.seed}-{digest}"
+
+
+def _fit(
+    config: RunConfig,
+    datasets: Sequence[Prepared],
+    run_dir: Path,
+    resume: bool,
+    reporter: Reporter,
+) -> FitResult:
+    view = split_view(datasets, "train")
+    batches = train_batches(
+        view,
+        batch_size=config.training.batch_size,
+        seed=config.seed,
+        balance=config.training.balance,
+        workers=config.data.workers,
+    )
+    title = f"training {config.model.name} on {config.train}"
+    reporter.say(f"{title}: {len(view)} crops, at most {config.training.epochs} epochs")
+    with reporter.bar(title, "step") as progress:
+        return fit(
+            config,
+            batches,
+            steps_per_epoch=max(1, round(len(view) / config.training.batch_size)),
+            class_weights=class_weights(view, config.training.balance),
+            validate=_validation(config, split_view(datasets, "val")),
+            run_dir=run_dir,
+            resume=resume,
+            progress=progress,
+        )
+
+
+def _validation(config: RunConfig, view: SplitView) -> Callable[[TrainState], Validation]:
+    """Return the function that scores a state on the source's val split."""
+    networks: Networks = build_networks(config)
+    labels, videos = view.labels, view.video_keys
+
+    def validate(state: TrainState) -> Validation:
+        batches = eval_batches(
+            view, batch_size=config.scoring.batch_size, workers=config.data.workers
+        )
+        logits = predict(state, networks, batches, len(view)).astype(np.float64)
+        loss = np.logaddexp(0.0, np.where(labels == 1, -logits, logits)).mean()
+        auc = video_auc_of(labels, sigmoid(logits.astype(np.float32)), videos)
+        return Validation(loss=float(loss), video_auc=auc)
+
+    return validate
+
+
+def _summary(result: FitResult) -> TrainingSummary:
+    return TrainingSummary(
+        epochs=result.epochs,
+        steps=result.steps,
+        best_epoch=result.best_epoch,
+        best_val_auc=result.best_val_auc,
+        best_val_loss=result.best_val_loss,
+        selected_by=result.selected_by,
+        stopped_early=result.stopped_early,
+        wall_seconds=result.wall_seconds,
+        images_per_s=result.images_per_s,
+    )
+
+
+def _said(result: FitResult, run_dir: Path) -> str:
+    auc = "undefined" if result.best_val_auc is None else f"{result.best_val_auc:.3f}"
+    return (
+        f"trained {result.epochs} epochs in {result.wall_seconds:.0f} s; best epoch "
+        f"{result.best_epoch} by {result.selected_by} (val video AUC {auc}); {run_dir}"
+    )
