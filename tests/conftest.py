@@ -28,5 +28,7 @@ def shared_dir() -> Path:
     """Real photographs and model files beside the checkout, where there are any."""
     path = REPO.parent / "shared"
     if not (path / "data").is_dir():
-        pytest.skip("the folder shared/ with real photographs and model files is not beside the checkout")
+        pytest.skip(
+            "the folder shared/ with real photographs and model files is not beside the checkout"
+        )
     return path

@@ -4,9 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
 from dfbench.eval.metrics import METRIC_NAMES, compute_metrics, video_auc_of, video_scores
 from dfbench.eval.scores import ScoreTable, score_table
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 
 def _table(

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from dfbench.errors import UserError
 from dfbench.eval.scores import SCHEMA, ScoreTable, read_scores, score_table, write_scores
 

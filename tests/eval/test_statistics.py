@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
 from dfbench.eval import statistics
 from dfbench.eval.metrics import compute_metrics
 from dfbench.eval.scores import score_table
@@ -14,7 +16,6 @@ from dfbench.eval.statistics import (
     weighted_auc,
     weighted_eer,
 )
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 
 def _case(seed: int, ties: bool, videos: int = 12, frames: int = 5):  # type: ignore[no-untyped-def]
