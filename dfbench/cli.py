@@ -14,11 +14,12 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dfbench import __version__, config, options
 from dfbench.errors import UserError, nearest
 from dfbench.paths import cache_dir, compile_cache_dir, default_data_dir
+from dfbench.progress import Reporter, bar
 
 if TYPE_CHECKING:
     from dfbench.workflow import Places
@@ -107,7 +108,9 @@ def run(args: argparse.Namespace) -> None:
     Prepares data that is not there yet; reuses data and finished trainings that are.
     """
     configs = options.configs(args)
-    workflow, reporter = _start()
+    reporter = _start()
+    from dfbench import workflow
+
     places = _places(args)
     protocol = options.protocol_name(args)
     cards = []
@@ -143,7 +146,9 @@ def prepare(args: argparse.Namespace) -> None:
 
     settings = config.from_dict(options.assignments(args.set), "--set")
     specs = [spec for text in args.spec for spec in parse_spec(text)]
-    workflow, reporter = _start()
+    reporter = _start()
+    from dfbench import workflow
+
     for spec in specs:
         prepared = workflow.prepare_one(spec, settings.data, _places(args), reporter, raw=args.raw)
         print(workflow.prepared_text(prepared))
@@ -189,7 +194,9 @@ def models(args: argparse.Namespace) -> None:
 def train(args: argparse.Namespace) -> None:
     """Train one detector; the checkpoint is chosen on the training dataset's own val split."""
     configs = options.configs(args)
-    workflow, reporter = _start()
+    reporter = _start()
+    from dfbench import workflow
+
     for one in configs:
         folder = workflow.train(
             one,
@@ -203,7 +210,9 @@ def train(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Score a finished training on the test split of other datasets."""
-    workflow, reporter = _start()
+    reporter = _start()
+    from dfbench import workflow
+
     places = dataclasses.replace(_places(args), runs_dir=args.run.parent)
     for spec in args.eval:
         card, path = workflow.evaluate(
@@ -238,20 +247,17 @@ def _places(args: argparse.Namespace) -> Places:
     )
 
 
-def _reporter() -> Any:
-    from dfbench.progress import Reporter, bar
-
+def _reporter() -> Reporter:
     return Reporter(say=lambda line: print(line, file=sys.stderr, flush=True), bar=bar)
 
 
-def _start() -> tuple[Any, Any]:
-    """Import the heavy parts, with XLA's compiled programs cached between calls."""
+def _start() -> Reporter:
+    """Have XLA's compiled programs cached between calls."""
     cache_dir().mkdir(parents=True, exist_ok=True)
-    from dfbench import workflow
     from dfbench.train.parallel import enable_compile_cache
 
     enable_compile_cache(compile_cache_dir())
-    return workflow, _reporter()
+    return _reporter()
 
 
 Command = tuple[

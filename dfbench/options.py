@@ -209,10 +209,11 @@ def protocol_path(text: str) -> Path:
     return shipped[text]
 
 
-def protocol_name(args: argparse.Namespace) -> tuple[str, str] | None:
-    """Return name and version of the protocol in use, if any."""
+def protocol_name(args: argparse.Namespace) -> str | None:
+    """Return name and version of the protocol in use, if any: `demo-1`."""
     if not args.protocol:
         return None
     path = protocol_path(args.protocol)
     values = config.load_toml(path)
-    return str(values.get("name", path.stem)), str(values.get("version", ""))
+    version = str(values.get("version", ""))
+    return "-".join(filter(None, (str(values.get("name", path.stem)), version)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,8 +111,3 @@ def read_seen(run_dir: Path) -> Seen:
         for kind in ("video", "identity")
     }
     return Seen(keys["video"], keys["identity"])
-
-
-def plain(fingerprints: Sequence[DatasetFingerprint]) -> list[dict[str, object]]:
-    """Return fingerprints as plain values, to be hashed or compared."""
-    return [dataclasses.asdict(f) for f in fingerprints]
