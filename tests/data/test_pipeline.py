@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from support.photos import AS_THEY_ARE, CROP, prepare_photos, write_photos
+
+from dfbench.data.pipeline import (
+    Batch,
+    class_weights,
+    eval_batches,
+    pad_batch,
+    split_view,
+    train_batches,
+)
+from dfbench.data.prepared import Prepared
+from dfbench.errors import UserError
+
+
+def first(count: int, photos: Prepared, *, seed: int = 0, balance: str = "sampling") -> list[Batch]:
+    batches = train_batches(split_view([photos], "train"), batch_size=8, seed=seed, balance=balance)
+    return list(islice(batches, count))
+
+
+def rows(batches: list[Batch]) -> list[int]:
+    return [int(i) for batch in batches for i in batch["index"]]
+
+
+def test_a_batch_has_the_promised_shapes(photos: Prepared) -> None:
+    (batch,) = first(1, photos)
+    assert {k: (v.shape, v.dtype.name) for k, v in batch.items()} == {
+        "image": ((8, CROP, CROP, 3), "uint8"),
+        "label": ((8,), "int32"),
+        "index": ((8,), "int32"),
+        "mask": ((8,), "float32"),
+    }
+
+
+def test_labels_and_colours_belong_together(photos: Prepared) -> None:
+    """Fakes are redder: were rows, labels or channels mixed up, this would not hold."""
+    for batch in first(4, photos):
+        red = batch["image"][..., 0].mean((1, 2)) - batch["image"][..., 2].mean((1, 2))
+        np.testing.assert_array_equal(batch["label"], (red > 25).astype(np.int32))
+
+
+def test_order_depends_on_the_seed_alone(photos: Prepared) -> None:
+    assert rows(first(6, photos)) == rows(first(6, photos))
+    assert rows(first(6, photos)) != rows(first(6, photos, seed=1))
+
+
+def test_two_epochs_have_different_orders(photos: Prepared) -> None:
+    view = split_view([photos], "train")
+    epochs = 4
+    taken = rows(first(len(view) * epochs // 8, photos, balance="none"))
+    one, two = taken[: len(view)], taken[len(view) : 2 * len(view)]
+    assert sorted(one) == sorted(two) == list(range(len(view)))
+    assert one != two
+
+
+def test_sampling_gives_each_class_half(photos: Prepared) -> None:
+    view = split_view([photos], "train")
+    labels = Counter(int(y) for batch in first(10, photos) for y in batch["label"])
+    assert labels[0] == labels[1] == 40
+    unbalanced = Counter(int(y) for b in first(10, photos, balance="none") for y in b["label"])
+    assert unbalanced[0] > unbalanced[1]
+    n_real, n_fake = int((view.labels == 0).sum()), int(view.labels.sum())
+    weights = class_weights(view, "loss")
+    assert weights[0] * n_real == pytest.approx(weights[1] * n_fake)
+    assert weights[0] * n_real + weights[1] * n_fake == pytest.approx(len(view))
+    assert class_weights(view, "sampling") == (1.0, 1.0)
+
+
+def test_resumes_where_it_was(photos: Prepared) -> None:
+    view = split_view([photos], "train")
+    whole = train_batches(view, batch_size=8, seed=3, balance="sampling")
+    for _ in range(5):
+        next(whole)
+    state = whole.get_state()
+    expected = [next(whole) for _ in range(5)]
+    again = train_batches(view, batch_size=8, seed=3, balance="sampling")
+    again.set_state(state)
+    for want, got in zip(expected, islice(again, 5), strict=True):
+        for name in want:
+            np.testing.assert_array_equal(want[name], got[name])
+
+
+@pytest.mark.slow
+def test_workers_change_nothing(photos: Prepared) -> None:
+    view = split_view([photos], "train")
+    by_thread = train_batches(view, batch_size=8, seed=0, balance="sampling")
+    by_worker = train_batches(view, batch_size=8, seed=0, balance="sampling", workers=2)
+    for one, two in zip(islice(by_thread, 6), islice(by_worker, 6), strict=True):
+        np.testing.assert_array_equal(one["index"], two["index"])
+        np.testing.assert_array_equal(one["image"], two["image"])
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_evaluation_sees_each_crop_once_in_order(photos: Prepared, batch_size: int) -> None:
+    view = split_view([photos], "train")
+    batches = list(eval_batches(view, batch_size=batch_size))
+    assert {len(b["label"]) for b in batches} == {batch_size}
+    mask = np.concatenate([b["mask"] for b in batches])
+    index = np.concatenate([b["index"] for b in batches])[mask == 1]
+    np.testing.assert_array_equal(index, np.arange(len(view)))
+    assert mask.sum() == len(view)
+
+
+def test_padding_is_masked(photos: Prepared) -> None:
+    (batch,) = first(1, photos)
+    padded = pad_batch(batch, 11)
+    assert padded["image"].shape[0] == 11
+    assert padded["mask"].tolist() == [1] * 8 + [0] * 3
+    assert pad_batch(batch, 8) is batch
+
+
+def test_a_union_keeps_its_datasets_apart(photos: Prepared, tmp_path: Path) -> None:
+    other = prepare_photos(write_photos(tmp_path / "yours", seed=1), tmp_path / "data")
+    view = split_view([photos, other], "train")
+    assert len(view) == len(split_view([photos], "train")) + len(split_view([other], "train"))
+    assert set(view.dataset.tolist()) == {"folder:mine", "folder:yours"}
+    assert len(set(view.video_keys.tolist())) == len(view)
+    second = split_view([other], "train")
+    (alone,) = list(eval_batches(second, batch_size=len(second)))
+    (both,) = list(eval_batches(view, batch_size=len(view)))
+    np.testing.assert_array_equal(both["image"][-len(second) :], alone["image"])
+
+
+def test_a_split_without_a_class_cannot_be_trained_on(tmp_path: Path) -> None:
+    root = write_photos(tmp_path / "mine", real=12, fake=12)
+    for split, kind in (("train", "real"), ("test", "fake")):
+        (root / split).mkdir()
+        (root / kind).rename(root / split / kind)
+    prepared = prepare_photos(root, tmp_path / "data", AS_THEY_ARE)
+    view = split_view([prepared], "train")
+    with pytest.raises(UserError, match="the split 'train' has no fake crop to train on"):
+        train_batches(view, batch_size=4, seed=0, balance="sampling")
+    with pytest.raises(UserError, match="the split 'val' holds no face crop"):
+        split_view([prepared], "val")
+
+
+def test_opencv_decodes_what_tfds_wrote(photos: Prepared) -> None:
+    """The pipeline decodes by OpenCV, `as_data_source` by Pillow: the same picture."""
+    import tensorflow_datasets as tfds
+
+    view = split_view([photos], "test")
+    (batch,) = list(eval_batches(view, batch_size=len(view)))
+    source = tfds.builder_from_directory(photos.folder).as_data_source("test")
+    for image, position in zip(batch["image"], view.numbers("position"), strict=True):
+        reference = source[int(position)]["face"]
+        assert cv2.absdiff(image, reference).max() <= 4  # the two JPEG decoders' rounding
