@@ -54,7 +54,8 @@ def _windows3x3(images: Array) -> list[Array]:
 def _depthwise_shifts(images: Array, kernel: Array) -> Array:
     taps = kernel.reshape(9, 1, 1, 1, -1)
     products = [window * tap for window, tap in zip(_windows3x3(images), taps, strict=True)]
-    return functools.reduce(jnp.add, products)
+    total: Array = functools.reduce(jnp.add, products)
+    return total
 
 
 def _depthwise_forward(images: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
