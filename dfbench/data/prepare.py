@@ -147,7 +147,11 @@ def _build(
         version=str(cls.VERSION),
         description=f"{spec.name} {variant}",
         recipe=recipe,
-        shards=tuple(zip(clips, shards, strict=True)),
+        shards=tuple(  # TFDS cannot write a split without a record
+            (clip, shard)
+            for clip, shard, result in zip(clips, shards, results, strict=True)
+            if result.crops
+        ),
     )
     reporter.say(f"packing {sum(len(r.crops) for r in results)} crops of {spec.text}")
     with _quiet_tfds():

@@ -16,7 +16,7 @@ from dfbench.data.pipeline import SplitView, eval_batches, split_view
 from dfbench.data.prepared import Prepared
 from dfbench.eval.metrics import compute_metrics
 from dfbench.eval.predict import predict
-from dfbench.eval.scores import ScoreTable, score_table, write_scores
+from dfbench.eval.scores import UNDETECTED, ScoreTable, score_table, write_scores
 from dfbench.faces.clip import Split
 from dfbench.paths import slug
 from dfbench.progress import SILENT, Reporter
@@ -41,7 +41,6 @@ from dfbench.workflow.record import TrainingRecord, read_record, read_seen, seen
 from dfbench.workflow.training import CONFIG
 
 SPLIT: Split = "test"
-NO_FRAME = -1  # the row of a video in which no face was found
 
 
 def evaluate(
@@ -94,7 +93,7 @@ def evaluate(
         ),
         coverage=_coverage(datasets),
         training=record.summary,
-        audit=_audit(run_dir, datasets),
+        audit=audit_overlap(run_dir, datasets),
         environment=environment(devices=True),
         times=times,
         files={"scores": hash_file(scores), "checkpoint": record.checkpoint},
@@ -153,7 +152,7 @@ def _table(view: SplitView, datasets: Sequence[Prepared], logits: np.ndarray) ->
         split=[view.split] * (len(view) + len(missed)),
         manipulation=[*view.text("manipulation"), *(m.manipulation for _, m in missed)],
         video=[*view.text("video"), *(m.video for _, m in missed)],
-        frame=[*view.numbers("frame"), *(NO_FRAME for _ in missed)],
+        frame=[*view.numbers("frame"), *(UNDETECTED for _ in missed)],
         label=[*view.labels, *(m.label for _, m in missed)],
         logit=[*logits, *(np.nan for _ in missed)],
     )
@@ -168,7 +167,7 @@ def _coverage(datasets: Sequence[Prepared]) -> dict[ClassName, Coverage]:
     return total
 
 
-def _audit(run_dir: Path, datasets: Sequence[Prepared]) -> Audit:
+def audit_overlap(run_dir: Path, datasets: Sequence[Prepared]) -> Audit:
     """Count what the evaluated split shares with what the training saw."""
     before, now = read_seen(run_dir), seen_in(datasets, (SPLIT,))
     videos, people = before.videos & now.videos, before.identities & now.identities

@@ -128,6 +128,21 @@ def test_missed_clips_are_named_with_reason(tmp_path: Path) -> None:
     assert len(reasons) == 3
 
 
+def test_a_split_without_any_crop(tmp_path: Path) -> None:
+    """Its clips are counted as missed; the other splits can be used."""
+    root = write_photos(tmp_path / "mine", real=4, fake=4)
+    (root / "train").mkdir()
+    for kind in ("real", "fake"):
+        (root / kind).rename(root / "train" / kind)
+        (root / "test" / kind).mkdir(parents=True)
+        (root / "test" / kind / "a.mp4").write_bytes(b"")
+    prepared = prepare_photos(root, tmp_path / "data")
+    assert len(prepared.frames("train")) == 8
+    assert len(prepared.frames("test")) == 0
+    assert prepared.coverage("test")["real"].clips == 1
+    assert len(prepared.missed("test")) == 2
+
+
 def test_no_crop_at_all_is_the_users_error(tmp_path: Path) -> None:
     for name in ("real", "fake"):
         (tmp_path / "mine" / name).mkdir(parents=True)
