@@ -13,6 +13,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
@@ -106,7 +107,8 @@ def _pool3_lax(images: Array) -> Array:
 
 def _reduce_max(images: Array, window: int, stride: int, padding: int) -> Array:
     pads = ((0, 0), (padding, padding), (padding, padding), (0, 0))
-    low = jnp.array(-jnp.inf, images.dtype)
+    # Of NumPy: as a traced value it would hide from JAX that this is a maximum, which has a gradient.
+    low = np.asarray(-np.inf, images.dtype)
     sides, strides = (1, window, window, 1), (1, stride, stride, 1)
     pooled: Array = lax.reduce_window(images, low, lax.max, sides, strides, pads)
     return pooled
