@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -101,7 +102,22 @@ def _normalise_backward(
 
 _normalise.defvjp(_normalise_forward, _normalise_backward)
 
-_he_normal = nnx.initializers.he_normal()
+
+def drawn_flat(initializer: nnx.Initializer) -> nnx.Initializer:
+    """Return an initializer that draws a kernel [h, w, in, out] as [h * w, in, out].
+
+    The numbers are the same; on a CPU, XLA compiles the draw in four dimensions four times slower.
+    """
+
+    def init(key: Array, shape: tuple[int, ...], *args: Any, **kwargs: Any) -> Array:
+        flat = (shape[0] * shape[1], *shape[2:])
+        kernel: Array = initializer(key, flat, *args, **kwargs).reshape(shape)
+        return kernel
+
+    return init
+
+
+_he_normal = drawn_flat(nnx.initializers.he_normal())
 
 
 class Pointwise(nnx.Module):

@@ -107,7 +107,7 @@ def _pool3_lax(images: Array) -> Array:
 
 def _reduce_max(images: Array, window: int, stride: int, padding: int) -> Array:
     pads = ((0, 0), (padding, padding), (padding, padding), (0, 0))
-    # Of NumPy: as a traced value it would hide from JAX that this is a maximum, which has a gradient.
+    # NumPy's: by a traced value JAX does not see that this is a maximum, which has a gradient.
     low = np.asarray(-np.inf, images.dtype)
     sides, strides = (1, window, window, 1), (1, stride, stride, 1)
     pooled: Array = lax.reduce_window(images, low, lax.max, sides, strides, pads)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from dfbench.config import ModelConfig
 from dfbench.models import lowering
-from dfbench.models.layers import BatchNorm
+from dfbench.models.layers import BatchNorm, drawn_flat
 from dfbench.models.registry import register
 
 INPUT_SIZE = 256
@@ -36,7 +36,10 @@ class Meso4(nnx.Module):
         convs, norms, channels = [], [], 3
         for out, side, _ in _STAGES:
             kernel = (side, side)
-            convs.append(nnx.Conv(channels, out, kernel, dtype=dtype, kernel_init=init, rngs=rngs))
+            conv_init = drawn_flat(init)
+            convs.append(
+                nnx.Conv(channels, out, kernel, dtype=dtype, kernel_init=conv_init, rngs=rngs)
+            )
             norms.append(BatchNorm(out, momentum=0.99, epsilon=1e-3))
             channels = out
         self.convs, self.norms = nnx.List(convs), nnx.List(norms)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from dfbench.config import ModelConfig
 from dfbench.models import lowering
-from dfbench.models.layers import BatchNorm, Depthwise, Pointwise
+from dfbench.models.layers import BatchNorm, Depthwise, Pointwise, drawn_flat
 from dfbench.models.registry import register
 
 INPUT_SIZE = 299
@@ -103,7 +103,7 @@ class Xception(nnx.Module):
                 padding="VALID",
                 use_bias=False,
                 dtype=dtype,
-                kernel_init=nnx.initializers.he_normal(),
+                kernel_init=drawn_flat(nnx.initializers.he_normal()),
                 rngs=rngs,
             )
 

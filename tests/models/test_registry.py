@@ -52,7 +52,7 @@ def test_unknown_name_says_the_nearest() -> None:
 
 def test_a_taken_name_is_refused() -> None:
     _register("mine")
-    with pytest.raises(ValueError, match="'mine' is registered already"):
+    with pytest.raises(ValueError, match=r"'mine' is registered already"):
         _register("mine")
     get_model("meso4")
     with pytest.raises(ValueError, match="meso4"):
@@ -81,12 +81,12 @@ def test_a_model_of_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_broken_model_of_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
     _offer(monkeypatch, "broken", "no_such_package_at_all:model")
     assert "broken" in model_names()
-    with pytest.raises(UserError, match="'broken'.*no_such_package_at_all.*cannot be loaded"):
+    with pytest.raises(UserError, match=r"'broken'.*no_such_package_at_all.*cannot be loaded"):
         get_model("broken")
     assert get_model("meso4").name == "meso4"
 
 
 def test_an_entry_point_that_registers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     _offer(monkeypatch, "empty", "json")
-    with pytest.raises(UserError, match="'empty'.*registers no model of that name"):
+    with pytest.raises(UserError, match=r"'empty'.*registers no model of that name"):
         get_model("empty")

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from dfbench.config import ModelConfig
+from dfbench.models import lowering
+from dfbench.models.layers import drawn_flat
+from dfbench.models.meso4 import Meso4
+from dfbench.models.registry import get_model
+from dfbench.models.xception import Block, Xception
+
+Build = Callable[[ModelConfig], nnx.Module]
+
+
+def _meso4(config: ModelConfig) -> nnx.Module:
+    return Meso4(config, input_size=64, rngs=nnx.Rngs(0))
+
+
+def _xception(config: ModelConfig) -> nnx.Module:
+    return Xception(config, middle_blocks=1, rngs=nnx.Rngs(0))
+
+
+SMALL = pytest.mark.parametrize(
+    ("build", "side"), [(_meso4, 64), (_xception, 32)], ids=["meso4", "xception"]
+)
+
+
+def _parameters(model: nnx.Module) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+
+
+def _abstract(name: str) -> Any:
+    return nnx.eval_shape(lambda: get_model(name).build(ModelConfig(name=name), nnx.Rngs(0)))
+
+
+def _filled(build: Build) -> Any:
+    """Build a model of random numbers, faster than its own initialisers compile."""
+    model = nnx.eval_shape(lambda: build(ModelConfig()))
+    rng = np.random.default_rng(0)
+
+    def draw(leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        return jnp.asarray(rng.uniform(0, 0.2, leaf.shape), leaf.dtype)
+
+    nnx.update(model, jax.tree.map(draw, nnx.state(model)))
+    return model
+
+
+def test_parameters_of_meso4() -> None:
+    assert _parameters(_abstract("meso4")) == 27_977
+
+
+def test_parameters_of_xception() -> None:
+    model = _abstract("xception")
+    assert _parameters(model) == 20_811_050
+    assert _parameters(model) - _parameters(model.output) == 20_806_952
+    assert len(model.blocks) == 12
+
+
+def test_parameters_are_float32_even_in_bfloat16() -> None:
+    config = ModelConfig(name="xception", dtype="bfloat16")
+    model = nnx.eval_shape(lambda: Xception(config, middle_blocks=1, rngs=nnx.Rngs(0)))
+    assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(model))} == {jnp.dtype("float32")}
+
+
+def test_stages_of_xception_at_299(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+    call = Block.__call__
+
+    def watched(block: Block, x: jax.Array) -> jax.Array:
+        y = call(block, x)
+        shapes.append(y.shape[1:])
+        return y
+
+    monkeypatch.setattr(Block, "__call__", watched)
+    model = _abstract("xception")
+    model.eval()
+    images = jax.ShapeDtypeStruct((2, 299, 299, 3), jnp.float32)
+    logits = nnx.eval_shape(lambda model, x: model(x), model, images)
+    assert logits.shape == (2,)
+    # 299 -> 149 -> 147 without padding, then halved and rounded up.
+    entry = [(74, 74, 128), (37, 37, 256), (19, 19, 728)]
+    assert shapes == entry + [(19, 19, 728)] * 8 + [(10, 10, 1024)]
+
+
+@SMALL
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_logits_are_float32(build: Build, side: int, dtype: Literal["float32", "bfloat16"]) -> None:
+    model = nnx.eval_shape(lambda: build(ModelConfig(dtype=dtype)))
+    model.eval()
+    images = jax.ShapeDtypeStruct((3, side, side, 3), jnp.float32)
+    logits = nnx.eval_shape(lambda model, x: model(x), model, images)
+    assert (logits.shape, logits.dtype) == ((3,), jnp.float32)
+
+
+@SMALL
+def test_training_traces_in_the_forms_of_other_platforms(
+    monkeypatch: pytest.MonkeyPatch, build: Build, side: int
+) -> None:
+    monkeypatch.setattr(lowering, "shifted", lambda: False)
+
+    def loss(params: Any, rest: Any, images: jax.Array) -> jax.Array:
+        model = nnx.merge(graphdef, params, rest, copy=True)
+        return jnp.sum(model(images, rngs=nnx.Rngs(dropout=0)))
+
+    model = nnx.eval_shape(lambda: build(ModelConfig(dtype="bfloat16")))
+    model.train()
+    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    images = jax.ShapeDtypeStruct((4, side, side, 3), jnp.float32)
+    step = jax.shard_map(
+        jax.grad(loss),
+        mesh=jax.make_mesh((1,), ("batch",)),
+        in_specs=jax.P(),
+        out_specs=jax.P(),
+        check_vma=False,
+    )
+    gradients = jax.eval_shape(jax.jit(step), params, rest, images)
+    assert jax.tree.map(jnp.shape, gradients) == jax.tree.map(jnp.shape, params)
+
+
+def test_dropout_acts_in_training_only() -> None:
+    model = _filled(_meso4)
+    images = jnp.asarray(np.random.default_rng(0).uniform(size=(4, 64, 64, 3)), jnp.float32)
+
+    @nnx.jit
+    def logits(model: Any, key: jax.Array) -> jax.Array:
+        return model(images, rngs=nnx.Rngs(dropout=key))
+
+    keys = jax.random.key(0), jax.random.key(1)
+    model.eval()
+    np.testing.assert_array_equal(*(logits(model, key) for key in keys))
+    model.set_attributes(deterministic=False)  # dropout alone as in training
+    first, second = (np.asarray(logits(model, key)) for key in keys)
+    assert np.all(first != second)
+
+
+def test_the_logit_of_xception_is_the_difference_of_its_outputs() -> None:
+    model = _filled(lambda config: Xception(config, middle_blocks=0, rngs=nnx.Rngs(0)))
+    model.eval()
+    images = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)), jnp.float32)
+    plain = nnx.jit(lambda model: model(images))(model)
+    model.output.kernel[...] = model.output.kernel[...][:, ::-1]
+    model.output.bias[...] = model.output.bias[...][::-1]
+    assert np.all(np.abs(plain) > 0.01)
+    swapped = nnx.jit(lambda model: model(images))(model)
+    np.testing.assert_allclose(swapped, -plain, rtol=1e-5)
+
+
+def test_kernels_of_the_initialisers_have_their_spread() -> None:
+    """He-normal: variance 2 / fan in; Glorot-uniform: 2 / (fan in + fan out)."""
+    key, shape = jax.random.key(0), (5, 5, 32, 64)
+    he = drawn_flat(nnx.initializers.he_normal())(key, shape, jnp.float32)
+    glorot = drawn_flat(nnx.initializers.glorot_uniform())(key, shape, jnp.float32)
+    assert he.shape == glorot.shape == shape
+    # 51,200 draws: the standard error of a variance is 0.6 %.
+    np.testing.assert_allclose(np.var(he), 2 / (25 * 32), rtol=0.03)
+    np.testing.assert_allclose(np.var(glorot), 2 / (25 * 32 + 25 * 64), rtol=0.03)
+
+
+def test_meso4_pools_by_32() -> None:
+    model = nnx.eval_shape(lambda: Meso4(ModelConfig(), input_size=96, rngs=nnx.Rngs(0)))
+    assert model.hidden.kernel.shape == (3 * 3 * 16, 16)
