@@ -1,0 +1,164 @@
+"""Small networks and batches for tests of training."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from dfbench.config import (
+    AugmentConfig,
+    ModelConfig,
+    OptimConfig,
+    RunConfig,
+    TrainingConfig,
+)
+from dfbench.models import registry
+from dfbench.models.meso4 import Meso4
+from dfbench.models.registry import register
+from dfbench.models.xception import Xception
+from dfbench.train.parallel import Batch, pmap_train_step
+from dfbench.train.state import Networks, TrainState, create_state
+from dfbench.train.step import make_train_step
+
+Wrap = Callable[..., Callable[..., Any]]
+
+SIDE = 64  # px, of "small_meso4"
+NO_AUGMENT = AugmentConfig(flip=0.0, blur=0.0, noise=0.0, brightness=0.0, contrast=0.0)
+# Every augmentation at once.
+FULL_AUGMENT = AugmentConfig(flip=0.5, blur=0.4, noise=0.4, brightness=0.1, contrast=0.1)
+
+SMALL = RunConfig(
+    model=ModelConfig(name="small_meso4", dropout=0.0),
+    augment=NO_AUGMENT,
+    optim=OptimConfig(name="sgd", lr=0.01),
+    training=TrainingConfig(epochs=2, batch_size=16, patience=0),
+)
+
+
+def _small_meso4(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
+    return Meso4(config, input_size=SIDE, rngs=rngs)
+
+
+def _small_xception(config: ModelConfig, rngs: nnx.Rngs, *, middle_blocks: int = 8) -> nnx.Module:
+    return Xception(config, middle_blocks=middle_blocks, rngs=rngs)
+
+
+@contextmanager
+def small_models() -> Iterator[None]:
+    """Register "small_meso4" (64 px), "small_xception" (32 px) and "short_xception" for a while."""
+    known = dict(registry._SPECS)
+    short: Any = functools.partial(_small_xception, middle_blocks=1)
+    register(name="small_meso4", summary="", input_size=SIDE, paper="")(_small_meso4)
+    for name, build in (("small_xception", _small_xception), ("short_xception", short)):
+        register(name=name, summary="", input_size=32, paper="", mean=0.5, std=0.5)(build)
+    try:
+        yield
+    finally:
+        for name in set(registry._SPECS) - known.keys():
+            if name.startswith(("small_", "short_")):
+                del registry._SPECS[name]
+
+
+def make_batch(
+    size: int, *, side: int = SIDE, seed: int = 0, mask: np.ndarray | None = None
+) -> Batch:
+    """Make random crops; fakes are redder."""
+    rng = np.random.default_rng(seed)
+    label = (np.arange(size) % 2).astype(np.int32)
+    image = rng.integers(0, 200, (size, side, side, 3))
+    image[..., 0] += 50 * label[:, None, None]
+    return {
+        "image": image.astype(np.uint8),
+        "label": label,
+        "index": np.arange(size, dtype=np.int32),
+        "mask": np.ones(size, np.float32) if mask is None else mask.astype(np.float32),
+    }
+
+
+class Batches:
+    """Endless batches that follow from their number alone."""
+
+    def __init__(self, size: int, *, after: Callable[[int], None] = lambda number: None) -> None:
+        self.size, self.number, self.after = size, 0, after
+
+    def __next__(self) -> Batch:
+        self.after(self.number)
+        self.number += 1
+        return make_batch(self.size, seed=self.number)
+
+    def get_state(self) -> Any:
+        return {"number": self.number}
+
+    def set_state(self, state: Any) -> None:
+        self.number = state["number"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """State and metrics after some steps."""
+
+    state: TrainState
+    metrics: list[dict[str, float]]
+
+
+# Compiling takes seconds: once a configuration.
+@functools.cache
+def initial(config: RunConfig) -> tuple[TrainState, Networks]:
+    """Make the first state."""
+    return create_state(config)
+
+
+@functools.cache
+def train_step(
+    config: RunConfig, class_weights: tuple[float, float], devices: int | None, wrap: Wrap
+) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
+    """Make the step over `devices`."""
+    return wrap(make_train_step(networks_of(config), config, class_weights), devices=devices)
+
+
+def networks_of(config: RunConfig) -> Networks:
+    """Make networks, whose first state does not depend on augmentation."""
+    return initial(replace(config, augment=NO_AUGMENT))[1]
+
+
+def train(
+    config: RunConfig,
+    batches: list[Batch],
+    *,
+    devices: int | None = None,
+    class_weights: tuple[float, float] = (1.0, 1.0),
+    wrap: Wrap = pmap_train_step,
+) -> Trained:
+    """Take a step a batch from the first state, on the first `devices`."""
+    state, _ = initial(replace(config, augment=NO_AUGMENT))
+    step = train_step(config, class_weights, devices, wrap)
+    metrics = []
+    for batch in batches:
+        state, values = step(state, batch)
+        metrics.append({name: float(value) for name, value in values.items()})
+    return Trained(jax.device_get(state), metrics)
+
+
+def assert_trees_equal(tree: Any, expected: Any) -> None:
+    """Compare bit by bit."""
+    found, wanted = jax.tree.leaves_with_path(tree), jax.tree.leaves_with_path(expected)
+    assert [path for path, _ in found] == [path for path, _ in wanted]
+    for (path, leaf), (_, other) in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(leaf, other, err_msg=jax.tree_util.keystr(path), strict=True)
+
+
+def assert_trees_close(tree: Any, expected: Any, *, rtol: float, atol: float) -> None:
+    """Compare each array, differences in relation to its largest entry."""
+    found, wanted = jax.tree.leaves_with_path(tree), jax.tree.leaves_with_path(expected)
+    assert [path for path, _ in found] == [path for path, _ in wanted]
+    for (path, leaf), (_, other) in zip(found, wanted, strict=True):
+        largest = float(np.max(np.abs(other)))
+        error = float(np.max(np.abs(np.asarray(leaf) - np.asarray(other))))
+        assert error <= rtol * largest + atol, f"{jax.tree_util.keystr(path)}: off by {error}"

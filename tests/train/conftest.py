@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.train import small_models
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _small_models() -> Iterator[None]:
+    with small_models():
+        yield

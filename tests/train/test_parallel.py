@@ -1,0 +1,114 @@
+"""The number of devices changes nothing but rounding (and dropout)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+from support.train import FULL_AUGMENT, SMALL, Trained, assert_trees_close, make_batch, train
+
+from dfbench.errors import UserError
+from dfbench.train.parallel import (
+    AXIS,
+    check_batch_size,
+    pmap_predict,
+    pmap_train_step,
+    replicate,
+    split,
+)
+
+CONFIG = replace(SMALL, augment=FULL_AUGMENT)
+# Without padding, and with so much that some of eight devices see nothing else.
+MASKS = {"full": np.ones(16), "uneven": np.array([1.0] * 7 + [0.0] + [1.0, 0.0, 1.0] + [0.0] * 5)}
+WEIGHTS = (0.7, 1.8)
+# Sums of a batch in another order: float32 rounding (6e-8) grown through four batch norms to some
+# 1e-6 of the largest entry. A wrong factor, of devices or of padding, is off by 0.1 and more.
+RTOL, ATOL = 1e-4, 1e-6
+
+
+def _steps(number: int, mask: str, **options: Any) -> Trained:
+    batches = [make_batch(16, seed=i, mask=MASKS[mask]) for i in range(number)]
+    return train(CONFIG, batches, class_weights=WEIGHTS, **options)
+
+
+@pytest.fixture(scope="module", params=MASKS)
+def mask(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def alone(mask: str) -> list[Trained]:
+    """After one step and after three, on one device."""
+    return [_steps(number, mask, devices=1) for number in (1, 3)]
+
+
+def _assert_same(found: Trained, wanted: Trained) -> None:
+    for values, expected in zip(found.metrics, wanted.metrics, strict=True):
+        assert values == pytest.approx(expected, rel=RTOL)
+    assert_trees_close(found.state.params, wanted.state.params, rtol=RTOL, atol=ATOL)
+    assert_trees_close(found.state.batch_stats, wanted.state.batch_stats, rtol=RTOL, atol=ATOL)
+    assert int(found.state.step) == int(wanted.state.step)
+
+
+def _momentum(trained: Trained) -> Any:
+    """After one step of SGD the momentum is the gradient."""
+    return trained.state.opt_state[0].trace
+
+
+def test_eight_devices_agree_with_one(alone: list[Trained], mask: str) -> None:
+    for number, wanted in zip((1, 3), alone, strict=True):
+        found = _steps(number, mask, devices=8)
+        if number == 1:
+            assert_trees_close(_momentum(found), _momentum(wanted), rtol=1e-3, atol=ATOL)
+        _assert_same(found, wanted)
+
+
+def test_padding_is_not_counted(alone: list[Trained], mask: str) -> None:
+    assert all(values["count"] == MASKS[mask].sum() for values in alone[1].metrics)
+    assert all(0 < values["correct"] <= values["count"] for values in alone[1].metrics)
+
+
+def _shard_map_step(step: Callable[..., Any], *, devices: int) -> Callable[..., Any]:
+    mesh = Mesh(np.asarray(jax.local_devices()[:devices]), (AXIS,))
+    specs = {"in_specs": (jax.P(), jax.P(AXIS)), "out_specs": jax.P()}
+    mapped = jax.jit(jax.shard_map(step, mesh=mesh, check_vma=False, **specs))
+    return lambda state, batch: mapped(replicate(state, devices), batch)
+
+
+def test_the_step_is_the_same_under_shard_map(alone: list[Trained], mask: str) -> None:
+    _assert_same(_steps(3, mask, devices=4, wrap=_shard_map_step), alone[1])
+
+
+def test_all_devices_are_the_default() -> None:
+    step = pmap_train_step(lambda state, batch: (state, jax.lax.psum(1, AXIS)))
+    _, devices = step(np.float32(0), {"x": np.zeros(8)})
+    assert int(devices) == jax.local_device_count() == 8
+
+
+def test_predictions_keep_their_order() -> None:
+    predict = pmap_predict(lambda state, batch: batch["x"] + state, devices=4)
+    np.testing.assert_array_equal(predict(np.float32(1), {"x": np.arange(8.0)}), np.arange(8) + 1)
+
+
+def test_split_keeps_the_order() -> None:
+    shares = split({"x": np.arange(12).reshape(6, 2)}, 3)
+    np.testing.assert_array_equal(shares["x"], np.arange(12).reshape(3, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("size", "devices", "near"), [(12, 8, "8 or 16"), (3, 8, "take 8"), (0, 2, "take 2")]
+)
+def test_a_batch_that_cannot_be_split(size: int, devices: int, near: str) -> None:
+    with pytest.raises(UserError, match=rf"{size} cannot be split over {devices} devices.*{near}"):
+        check_batch_size(size, devices)
+
+
+def test_replicated_state_lies_on_each_device_and_stays() -> None:
+    state = replicate({"x": np.arange(3.0)}, 4)
+    assert len(state["x"].sharding.device_set) == 4
+    assert replicate(state, 4)["x"].sharding == state["x"].sharding
