@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
     Prepares data that is not there yet; reuses data and finished trainings that are.
     """
     configs = options.configs(args)
-    reporter = _start()
+    reporter = _start(*configs)
     from dfbench import workflow
 
     places = _places(args)
@@ -146,7 +146,7 @@ def prepare(args: argparse.Namespace) -> None:
 
     settings = config.from_dict(options.assignments(args.set), "--set")
     specs = [spec for text in args.spec for spec in parse_spec(text)]
-    reporter = _start()
+    reporter = _reporter()
     from dfbench import workflow
 
     for spec in specs:
@@ -194,7 +194,7 @@ def models(args: argparse.Namespace) -> None:
 def train(args: argparse.Namespace) -> None:
     """Train one detector; the checkpoint is chosen on the training dataset's own val split."""
     configs = options.configs(args)
-    reporter = _start()
+    reporter = _start(*configs)
     from dfbench import workflow
 
     for one in configs:
@@ -210,7 +210,8 @@ def train(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Score a finished training on the test split of other datasets."""
-    reporter = _start()
+    settings = args.run / "config.toml"
+    reporter = _start(*([config.read_toml(settings)] if settings.is_file() else []))
     from dfbench import workflow
 
     places = dataclasses.replace(_places(args), runs_dir=args.run.parent)
@@ -251,11 +252,12 @@ def _reporter() -> Reporter:
     return Reporter(say=lambda line: print(line, file=sys.stderr, flush=True), bar=bar)
 
 
-def _start() -> Reporter:
-    """Have XLA's compiled programs cached between calls."""
+def _start(*configs: config.RunConfig) -> Reporter:
+    """Set JAX up for the batch sizes of `configs`, with its compiled programs cached."""
     cache_dir().mkdir(parents=True, exist_ok=True)
-    from dfbench.train.parallel import enable_compile_cache
+    from dfbench.train.parallel import enable_compile_cache, use_cpu_cores
 
+    use_cpu_cores(*(n for c in configs for n in (c.training.batch_size, c.scoring.batch_size)))
     enable_compile_cache(compile_cache_dir())
     return _reporter()
 

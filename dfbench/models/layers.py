@@ -103,6 +103,36 @@ def _normalise_backward(
 _normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
+class Dropout(nnx.Module):
+    """Dropout whose mask is drawn for the batch over all devices: their number changes nothing.
+
+    Where it drops, the call must be under `pmap`/`shard_map` with axis "batch".
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self.deterministic = False  # set by train() and eval()
+
+    def __call__(
+        self, x: Float[Array, "batch feature"], *, rngs: nnx.Rngs | None
+    ) -> Float[Array, "batch feature"]:
+        """Set a share of the features to 0 and scale up the others; `rngs` needs "dropout".
+
+        Raises:
+            ValueError: No `rngs` although something is dropped.
+        """
+        if self.deterministic or self.rate == 0:
+            return x
+        if rngs is None:
+            raise ValueError("dropout needs rngs in training")
+        batch, features = x.shape
+        everywhere = (lax.axis_size(AXIS) * batch, features)
+        keep = jax.random.bernoulli(rngs.dropout(), 1 - self.rate, everywhere)
+        here = lax.dynamic_slice_in_dim(keep, lax.axis_index(AXIS) * batch, batch)
+        dropped: Array = jnp.where(here, x / (1 - self.rate), jnp.zeros_like(x))
+        return dropped
+
+
 def drawn_flat(initializer: nnx.Initializer) -> nnx.Initializer:
     """Return an initializer that draws a kernel [h, w, in, out] as [h * w, in, out].
 

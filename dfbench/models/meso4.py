@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from dfbench.config import ModelConfig
 from dfbench.models import lowering
-from dfbench.models.layers import BatchNorm, drawn_flat
+from dfbench.models.layers import BatchNorm, Dropout, drawn_flat
 from dfbench.models.registry import register
 
 INPUT_SIZE = 256
@@ -44,7 +44,7 @@ class Meso4(nnx.Module):
             channels = out
         self.convs, self.norms = nnx.List(convs), nnx.List(norms)
         features = (input_size // 32) ** 2 * channels
-        self.dropout = nnx.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.hidden = nnx.Linear(features, 16, dtype=dtype, kernel_init=init, rngs=rngs)
         self.output = nnx.Linear(16, 1, dtype=jnp.float32, kernel_init=init, rngs=rngs)
         self.dtype = dtype

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from dfbench.config import ModelConfig
 from dfbench.models import lowering
-from dfbench.models.layers import BatchNorm, Depthwise, Pointwise, drawn_flat
+from dfbench.models.layers import BatchNorm, Depthwise, Dropout, Pointwise, drawn_flat
 from dfbench.models.registry import register
 
 INPUT_SIZE = 299
@@ -121,7 +121,7 @@ class Xception(nnx.Module):
         self.blocks = nnx.List([*entry, *middle, block(728, 728, 1024, stride=2)])
         self.exit1 = SepConv(1024, 1536, dtype=dtype, rngs=rngs)
         self.exit2 = SepConv(1536, 2048, dtype=dtype, rngs=rngs)
-        self.dropout = nnx.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.output = nnx.Linear(2048, 2, dtype=jnp.float32, rngs=rngs)
         self.dtype = dtype
 

@@ -48,7 +48,8 @@ def make_train_step(
     It must run under the axis "batch" (`train.parallel`). The loss is the mean, by weight, of the
     binary cross-entropy over the batch of *all* devices, and so are its gradients. `metrics` are
     float32 scalars, equal on all devices: `loss`, `correct` (examples on the right side of 0),
-    `count` (examples, without padding) and `grad_norm`. Only dropout depends on the device count.
+    `count` (examples, without padding) and `grad_norm`. The number of devices changes nothing but
+    rounding.
     """
     weights = np.asarray(class_weights, np.float32)
 
@@ -59,7 +60,7 @@ def make_train_step(
         images = to_unit(batch["image"], networks.spec.input_size)
         images = augment(images, example_keys(config.seed, state.step, positions), config.augment)
         images = normalise(images, networks.spec)
-        dropout = _dropout_key(config.seed, state.step, device)
+        dropout = _dropout_key(config.seed, state.step)
 
         def local_loss(params: Tree) -> tuple[Array, tuple[Array, Tree]]:
             model = nnx.merge(
@@ -84,9 +85,9 @@ def make_train_step(
     return step
 
 
-def _dropout_key(seed: int, step: Int[Array, ""], device: Int[Array, ""]) -> Array:
+def _dropout_key(seed: int, step: Int[Array, ""]) -> Array:
     key = jax.random.fold_in(jax.random.key(seed), step)
-    return jax.random.fold_in(jax.random.fold_in(key, _DROPOUT_STREAM), device)
+    return jax.random.fold_in(key, _DROPOUT_STREAM)
 
 
 def _apply(
