@@ -20,11 +20,12 @@ from dfbench.config import (
     TrainingConfig,
 )
 from dfbench.models import registry
+from dfbench.models.layers import BatchNorm
 from dfbench.models.meso4 import Meso4
 from dfbench.models.registry import register
 from dfbench.models.xception import Xception
 from dfbench.train.parallel import Batch, pmap_train_step
-from dfbench.train.state import Networks, TrainState, create_state
+from dfbench.train.state import Networks, TrainState, abstract_state, build_networks, create_state
 from dfbench.train.step import make_train_step
 
 Wrap = Callable[..., Callable[..., Any]]
@@ -50,11 +51,32 @@ def _small_xception(config: ModelConfig, rngs: nnx.Rngs, *, middle_blocks: int =
     return Xception(config, middle_blocks=middle_blocks, rngs=rngs)
 
 
+class Tiny(nnx.Module):  # type: ignore[misc]
+    """Batch norm, means over quarters, dropout, linear: everything a step meets, compiled fast."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
+        self.norm = BatchNorm(3, momentum=0.9, epsilon=1e-3)
+        self.dropout = nnx.Dropout(config.dropout)
+        self.output = nnx.Linear(12, 1, rngs=rngs)
+
+    def __call__(self, images: jax.Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:
+        """Return logits."""
+        quarters = self.norm(images).reshape(-1, 2, 4, 2, 4, 3).mean((2, 4))
+        features = self.dropout(quarters.reshape(-1, 12), rngs=rngs)
+        logits: jax.Array = self.output(features)[:, 0]
+        return logits
+
+
+def _tiny(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
+    return Tiny(config, rngs=rngs)
+
+
 @contextmanager
 def small_models() -> Iterator[None]:
-    """Register "small_meso4" (64 px), "small_xception" (32 px) and "short_xception" for a while."""
+    """Register "tiny" (8 px), "small_meso4" (64), "small_xception" and "short_xception" (32)."""
     known = dict(registry._SPECS)
     short: Any = functools.partial(_small_xception, middle_blocks=1)
+    register(name="tiny", summary="", input_size=8, paper="", mean=0.5)(_tiny)
     register(name="small_meso4", summary="", input_size=SIDE, paper="")(_small_meso4)
     for name, build in (("small_xception", _small_xception), ("short_xception", short)):
         register(name=name, summary="", input_size=32, paper="", mean=0.5, std=0.5)(build)
@@ -62,8 +84,28 @@ def small_models() -> Iterator[None]:
         yield
     finally:
         for name in set(registry._SPECS) - known.keys():
-            if name.startswith(("small_", "short_")):
+            if name.startswith(("tiny", "small_", "short_")):
                 del registry._SPECS[name]
+
+
+TINY = replace(SMALL, model=ModelConfig(name="tiny", dropout=0.0))
+
+
+def filled_state(config: RunConfig) -> tuple[TrainState, Networks]:
+    """Make a state of He-normal kernels by NumPy, which does not wait for a compiler."""
+    networks, rng = build_networks(config), np.random.default_rng(0)
+
+    def draw(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        if leaf.ndim < 2:
+            return rng.uniform(0.5, 1.0, leaf.shape).astype(leaf.dtype)
+        fan_in = np.prod(leaf.shape[:-1])
+        return (rng.normal(size=leaf.shape) * np.sqrt(2 / fan_in)).astype(leaf.dtype)
+
+    like = abstract_state(config, optimizer=False)
+    params, stats = (jax.tree.map(draw, tree) for tree in (like.params, like.batch_stats))
+    opt_state = jax.tree.map(np.asarray, networks.optimizer.init(params))
+    step = np.zeros((), np.int32)
+    return TrainState(step=step, params=params, batch_stats=stats, opt_state=opt_state), networks
 
 
 def make_batch(
@@ -85,13 +127,12 @@ def make_batch(
 class Batches:
     """Endless batches that follow from their number alone."""
 
-    def __init__(self, size: int, *, after: Callable[[int], None] = lambda number: None) -> None:
-        self.size, self.number, self.after = size, 0, after
+    def __init__(self, size: int, *, side: int = SIDE) -> None:
+        self.size, self.side, self.number = size, side, 0
 
     def __next__(self) -> Batch:
-        self.after(self.number)
         self.number += 1
-        return make_batch(self.size, seed=self.number)
+        return make_batch(self.size, side=self.side, seed=self.number)
 
     def get_state(self) -> Any:
         return {"number": self.number}
