@@ -39,6 +39,7 @@ test-all: lint
 
 bench: setup
 	$(VENV)/bin/python benchmarks/speed/startup.py
+	$(VENV)/bin/python benchmarks/speed/train_step.py
 
 # Versions and hashes of everything `make setup` installs, for every supported Python and platform.
 lock: setup
