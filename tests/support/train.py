@@ -76,16 +76,19 @@ def small_models() -> Iterator[None]:
     """Register "tiny" (8 px), "small_meso4" (64), "small_xception" and "short_xception" (32)."""
     known = dict(registry._SPECS)
     short: Any = functools.partial(_small_xception, middle_blocks=1)
-    register(name="tiny", summary="", input_size=8, paper="", mean=0.5)(_tiny)
-    register(name="small_meso4", summary="", input_size=SIDE, paper="")(_small_meso4)
-    for name, build in (("small_xception", _small_xception), ("short_xception", short)):
-        register(name=name, summary="", input_size=32, paper="", mean=0.5, std=0.5)(build)
+    for name, size, mean, build in (
+        ("tiny", 8, 0.5, _tiny),
+        ("small_meso4", SIDE, 0.0, _small_meso4),
+        ("small_xception", 32, 0.5, _small_xception),
+        ("short_xception", 32, 0.5, short),
+    ):
+        if name not in known:
+            register(name=name, summary="", input_size=size, paper="", mean=mean)(build)
     try:
         yield
     finally:
-        for name in set(registry._SPECS) - known.keys():
-            if name.startswith(("tiny", "small_", "short_")):
-                del registry._SPECS[name]
+        for name in {"tiny", "small_meso4", "small_xception", "short_xception"} - known.keys():
+            del registry._SPECS[name]
 
 
 TINY = replace(SMALL, model=ModelConfig(name="tiny", dropout=0.0))

@@ -1,0 +1,67 @@
+"""A training that is killed: `python -m support.killed RUN_DIR MODEL BATCH`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from support.train import FULL_AUGMENT, SMALL, Batches, small_models
+
+from dfbench.config import ModelConfig, OptimConfig, RunConfig, TrainingConfig
+from dfbench.models.registry import get_model
+from dfbench.train.loop import FitResult, Validation, fit
+from dfbench.train.parallel import Batch
+from dfbench.train.state import TrainState
+
+STEPS_PER_EPOCH = 4
+
+
+class Killed(Batches):
+    """Batches whose reader is killed when it asks for the batch `last` (the first is 1)."""
+
+    last = 0
+
+    def __next__(self) -> Batch:
+        if self.number + 1 == self.last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__next__()
+
+
+def config_of(model: str) -> RunConfig:
+    """Return a training that uses everything with a state of its own."""
+    return replace(
+        SMALL,
+        model=ModelConfig(name=model, dropout=0.5),
+        augment=FULL_AUGMENT,
+        optim=OptimConfig(name="adam", lr=0.01, schedule="cosine"),
+        training=TrainingConfig(epochs=3, batch_size=16, checkpoint_steps=3, patience=0),
+    )
+
+
+def validate(state: TrainState) -> Validation:
+    """Prefer the second epoch."""
+    epoch = int(state.step) // STEPS_PER_EPOCH
+    return Validation(loss=1 / epoch, video_auc=[0.6, 0.9, 0.7][epoch - 1])
+
+
+def run(run_dir: Path, model: str, *, kill_at: int = 0, resume: bool = False) -> FitResult:
+    """Train three epochs of four steps, or until the kill."""
+    with small_models():
+        batches = Killed(16, side=get_model(model).input_size)
+        batches.last = kill_at
+        return fit(
+            config_of(model),
+            batches,
+            steps_per_epoch=STEPS_PER_EPOCH,
+            class_weights=(1.0, 2.0),
+            validate=validate,
+            run_dir=run_dir,
+            resume=resume,
+        )
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), sys.argv[2], kill_at=int(sys.argv[3]))
