@@ -20,12 +20,12 @@ from dfbench.config import (
     TrainingConfig,
 )
 from dfbench.models import registry
-from dfbench.models.layers import BatchNorm
+from dfbench.models.layers import BatchNorm, Dropout
 from dfbench.models.meso4 import Meso4
 from dfbench.models.registry import register
 from dfbench.models.xception import Xception
 from dfbench.train.parallel import Batch, pmap_train_step
-from dfbench.train.state import Networks, TrainState, abstract_state, build_networks, create_state
+from dfbench.train.state import Networks, TrainState, abstract_state, build_networks
 from dfbench.train.step import make_train_step
 
 Wrap = Callable[..., Callable[..., Any]]
@@ -47,8 +47,8 @@ def _small_meso4(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     return Meso4(config, input_size=SIDE, rngs=rngs)
 
 
-def _small_xception(config: ModelConfig, rngs: nnx.Rngs, *, middle_blocks: int = 8) -> nnx.Module:
-    return Xception(config, middle_blocks=middle_blocks, rngs=rngs)
+def _small_xception(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
+    return Xception(config, rngs=rngs)
 
 
 class Tiny(nnx.Module):  # type: ignore[misc]
@@ -56,7 +56,7 @@ class Tiny(nnx.Module):  # type: ignore[misc]
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
         self.norm = BatchNorm(3, momentum=0.9, epsilon=1e-3)
-        self.dropout = nnx.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.output = nnx.Linear(12, 1, rngs=rngs)
 
     def __call__(self, images: jax.Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:
@@ -73,21 +73,19 @@ def _tiny(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
 
 @contextmanager
 def small_models() -> Iterator[None]:
-    """Register "tiny" (8 px), "small_meso4" (64), "small_xception" and "short_xception" (32)."""
+    """Register "tiny" (8 px), "small_meso4" (64 px) and "small_xception" (32 px)."""
     known = dict(registry._SPECS)
-    short: Any = functools.partial(_small_xception, middle_blocks=1)
     for name, size, mean, build in (
         ("tiny", 8, 0.5, _tiny),
         ("small_meso4", SIDE, 0.0, _small_meso4),
         ("small_xception", 32, 0.5, _small_xception),
-        ("short_xception", 32, 0.5, short),
     ):
         if name not in known:
             register(name=name, summary="", input_size=size, paper="", mean=mean)(build)
     try:
         yield
     finally:
-        for name in {"tiny", "small_meso4", "small_xception", "short_xception"} - known.keys():
+        for name in {"tiny", "small_meso4", "small_xception"} - known.keys():
             del registry._SPECS[name]
 
 
@@ -156,7 +154,7 @@ class Trained:
 @functools.cache
 def initial(config: RunConfig) -> tuple[TrainState, Networks]:
     """Make the first state."""
-    return create_state(config)
+    return filled_state(config)
 
 
 @functools.cache

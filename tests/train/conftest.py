@@ -6,7 +6,7 @@ import pytest
 from support.train import small_models
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _small_models() -> Iterator[None]:
     with small_models():
         yield
