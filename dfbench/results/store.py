@@ -87,7 +87,7 @@ def load_cards(dirs: Sequence[Path]) -> list[StoredCard]:
         paths = [path for path in paths if not path.name.startswith(".")]
         if not paths:
             raise UserError(
-                f"{folder}: no result card (*{SUFFIX}) below it; dfbench run and dfbench evaluate "
+                f"{folder}: no result card (*{SUFFIX}) below it; `dfbench run` and `dfbench eval` "
                 "write them"
             )
         for path in paths:

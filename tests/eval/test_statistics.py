@@ -107,7 +107,7 @@ def test_bootstrap_equals_a_plain_loop() -> None:
 
 
 def test_percentile_interval() -> None:
-    assert percentile_interval(np.arange(101.0), 0.9) == (5.0, 95.0)
+    assert percentile_interval(np.arange(101.0), 0.9) == pytest.approx((5.0, 95.0))
     assert percentile_interval(np.arange(101.0), 1.0) == (0.0, 100.0)
 
 

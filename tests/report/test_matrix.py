@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from support.cards import make_card
+
+from dfbench.report.matrix import Entry, Matrix, legend, matrix, spread_text, undefined
+
+
+def at(table: Matrix, train: str, evaluated: str, model: str = "meso4") -> Entry:
+    rows = [(row.model, row.train) for row in table.rows]
+    columns = [column.eval for column in table.columns]
+    return table.entries[rows.index((model, train)), columns.index(evaluated)]
+
+
+def test_two_by_two() -> None:
+    cards = [
+        make_card(auc, train=train, eval=evaluated)
+        for (train, evaluated), auc in zip(
+            itertools.product(("a", "b"), repeat=2), (0.99, 0.7, 0.6, 0.98), strict=True
+        )
+    ]
+    table = matrix(cards)
+    assert at(table, "a", "b").value == 0.7
+    assert at(table, "b", "a").value == 0.6
+    assert {(r.train, c.eval) for r in table.rows for c in table.columns} == {
+        ("a", "a"),
+        ("a", "b"),
+        ("b", "a"),
+        ("b", "b"),
+    }
+    assert [e.within for e in table.entries.values()] == [True, False, False, True]
+    for order in itertools.permutations(cards):
+        assert matrix(order) == table
+
+
+def test_best_is_among_cross_dataset_entries_only() -> None:
+    cards = [
+        make_card(0.99, train="b", eval="b"),
+        make_card(0.7, train="a", eval="b"),
+        make_card(0.8, train="c", eval="b"),
+        make_card(0.9, train="a", eval="c"),
+    ]
+    table = matrix(cards)
+    assert at(table, "c", "b").best
+    assert not at(table, "b", "b").best
+    assert not at(table, "a", "b").best
+    assert not at(table, "a", "c").best  # nothing to compare with
+
+
+def test_equal_to_three_digits_is_equally_best() -> None:
+    cards = [make_card(auc, train=t, eval="b") for t, auc in (("a", 0.70012), ("c", 0.70049))]
+    table = matrix(cards)
+    assert at(table, "a", "b").best
+    assert at(table, "c", "b").best
+
+
+def test_seeds_give_mean_and_range() -> None:
+    cards = [make_card(auc, seed=seed) for seed, auc in enumerate((0.6, 0.7, 0.83))]
+    (entry,) = matrix(cards).entries.values()
+    assert entry.value == pytest.approx(0.71)
+    assert (entry.low, entry.high, entry.seeds) == (0.6, 0.83, 3)
+    assert spread_text(entry) == "(0.600-0.830, 3 seeds)"
+
+
+def test_a_seed_without_a_value_is_said() -> None:
+    (entry,) = matrix([make_card(0.6), make_card(None, seed=1)]).entries.values()
+    assert (entry.value, entry.seeds, entry.defined) == (0.6, 2, 1)
+    assert "1 of 2 seeds" in spread_text(entry)
+
+
+def test_undefined_is_neither_zero_nor_half() -> None:
+    table = matrix([make_card(None)])
+    (entry,) = table.entries.values()
+    assert entry.value is None
+    assert not entry.best
+    assert "no real videos" in undefined(table)[0]
+
+
+def test_other_settings_are_another_row() -> None:
+    table = matrix([make_card(0.6), make_card(0.7, lr=0.5)])
+    assert len(table.rows) == 2
+    assert {row.note for row in table.rows} == {"optim.lr = 0.001", "optim.lr = 0.5"}
+    assert all(row.tag for row in table.rows)
+
+
+def test_other_data_under_one_name_are_another_column() -> None:
+    table = matrix([make_card(0.6), make_card(0.7, clips="other files")])
+    assert len(table.columns) == 2
+    assert len({column.tag for column in table.columns}) == 2
+
+
+def test_overlap_is_marked_and_explained() -> None:
+    table = matrix([make_card(0.9, shared=2)])
+    (entry,) = table.entries.values()
+    assert entry.overlap
+    assert any(line.startswith("‡") for line in legend(table))
+    assert not any(line.startswith("‡") for line in legend(matrix([make_card(0.9)])))
