@@ -8,9 +8,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from support.train import FULL_AUGMENT, SMALL, Batches, small_models
+from support.train import SMALL, Batches, small_models
 
-from dfbench.config import ModelConfig, OptimConfig, RunConfig, TrainingConfig
+from dfbench.config import AugmentConfig, ModelConfig, OptimConfig, RunConfig, TrainingConfig
 from dfbench.models.registry import get_model
 from dfbench.train.loop import FitResult, Validation, fit
 from dfbench.train.parallel import Batch
@@ -35,7 +35,7 @@ def config_of(model: str) -> RunConfig:
     return replace(
         SMALL,
         model=ModelConfig(name=model, dropout=0.5),
-        augment=FULL_AUGMENT,
+        augment=AugmentConfig(),
         optim=OptimConfig(name="adam", lr=0.01, schedule="cosine"),
         training=TrainingConfig(epochs=3, batch_size=16, checkpoint_steps=3, patience=0),
     )

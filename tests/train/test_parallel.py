@@ -25,7 +25,7 @@ from dfbench.train.parallel import (
 )
 
 MESO4 = replace(SMALL, model=ModelConfig(name="small_meso4", dropout=0.5), augment=FULL_AUGMENT)
-QUICK = replace(MESO4, model=ModelConfig(name="tiny", dropout=0.5))
+QUICK = replace(SMALL, model=ModelConfig(name="tiny", dropout=0.5))
 # Without padding, and with so much that some of eight devices see nothing else.
 MASKS = {"full": np.ones(16), "uneven": np.array([1.0] * 7 + [0.0] + [1.0, 0.0, 1.0] + [0.0] * 5)}
 WEIGHTS = (0.7, 1.8)
