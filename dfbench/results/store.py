@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -13,6 +14,7 @@ from dfbench.errors import UserError
 from dfbench.results.card import SCHEMA_VERSION, FileHash, ResultCard
 
 SUFFIX = ".card.json"
+SCORES = "scores.parquet"  # beside the card that speaks of it
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def read_card(path: Path) -> ResultCard:
     """Read a card and check the type of every field.
 
     Raises:
-      UserError: no such file, no JSON, another schema version, a missing or wrong field.
+      UserError: no such file, no JSON, another schema version, a missing, wrong or unknown field.
     """
     try:
         raw = msgspec.json.decode(path.read_bytes())
@@ -65,9 +67,30 @@ def read_card(path: Path) -> ResultCard:
             f"{SCHEMA_VERSION}"
         )
     try:
-        return msgspec.convert(raw, ResultCard)
+        card = msgspec.convert(raw, ResultCard)
     except msgspec.ValidationError as error:
         raise UserError(f"{path}: not a valid result card: {error}") from error
+    unknown = _unknown(raw, msgspec.to_builtins(card), "$")
+    if unknown:
+        raise UserError(
+            f"{path}: not a valid result card: field `{unknown}` is unknown to this version of "
+            "dfbench"
+        )
+    return card
+
+
+def _unknown(raw: Any, known: Any, place: str) -> str:
+    """Return the place of the first field of `raw` that did not become a part of the card."""
+    if isinstance(raw, list):
+        pairs = [(f"{place}[{i}]", *both) for i, both in enumerate(zip(raw, known, strict=True))]
+    elif isinstance(raw, dict):
+        for key in raw:
+            if key not in known:
+                return f"{place}.{key}"
+        pairs = [(f"{place}.{key}", value, known[key]) for key, value in raw.items()]
+    else:
+        return ""
+    return next((found for p, r, k in pairs if (found := _unknown(r, k, p))), "")
 
 
 def load_cards(dirs: Sequence[Path]) -> list[StoredCard]:
@@ -77,7 +100,8 @@ def load_cards(dirs: Sequence[Path]) -> list[StoredCard]:
     folder, or copied) the newest counts.
 
     Raises:
-      UserError: a folder does not exist or holds no card, or a card cannot be read.
+      UserError: a folder does not exist or holds no card; a card cannot be read, or the scores
+        beside it are not those it was computed from.
     """
     newest: dict[tuple[object, ...], StoredCard] = {}
     for folder in dirs:
@@ -92,10 +116,20 @@ def load_cards(dirs: Sequence[Path]) -> list[StoredCard]:
             )
         for path in paths:
             stored = StoredCard(path, read_card(path))
+            _check_scores(stored)
             key = (stored.card.cell, stored.card.training_hash)
             if key not in newest or _age(newest[key]) < _age(stored):
                 newest[key] = stored
     return sorted(newest.values(), key=sort_key)
+
+
+def _check_scores(stored: StoredCard) -> None:
+    scores, wanted = stored.path.with_name(SCORES), stored.card.files.get("scores")
+    if wanted and scores.is_file() and hash_file(scores) != wanted:
+        raise UserError(
+            f"{stored.path}: {SCORES} beside it is not the file that the card was computed from; "
+            "score again with `dfbench eval --overwrite`, or delete one of them"
+        )
 
 
 def _age(stored: StoredCard) -> tuple[str, str]:

@@ -49,6 +49,12 @@ def test_a_number_json_does_not_know_is_not_written(tmp_path: Path, value: float
         (lambda c: c["cell"].update(seed="0"), r"\$\.cell\.seed"),
         (lambda c: c["metrics"]["video_auc"].update(value="high"), r"value"),
         (lambda c: c["coverage"].update(maybe=c["coverage"]["real"]), r"coverage"),
+        (lambda c: c.update(comment="fine"), r"field `\$\.comment` is unknown"),
+        (lambda c: c["cell"].update(fold=1), r"field `\$\.cell\.fold` is unknown"),
+        (
+            lambda c: c["datasets"]["eval"][0].update(x=1),
+            r"`\$\.datasets\.eval\[0\]\.x` is unknown",
+        ),
     ],
 )
 def test_a_wrong_card_names_file_and_field(tmp_path: Path, change: Any, message: str) -> None:
@@ -67,6 +73,38 @@ def test_what_is_no_card_is_the_users_error(tmp_path: Path, content: bytes) -> N
         read_card(path)
 
 
+def test_configuration_and_recipe_hold_any_field(tmp_path: Path) -> None:
+    path = damaged(tmp_path / "a.card.json", lambda c: c["config"].update(later={"x": [1, {}]}))
+    assert read_card(path).config["later"] == {"x": [1, {}]}
+
+
+def test_a_field_with_a_default_may_be_missing(tmp_path: Path) -> None:
+    path = damaged(tmp_path / "a.card.json", lambda c: c.pop("protocol"))
+    assert read_card(path) == make_card(0.8)
+
+
+def test_a_half_written_card_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.card.json"
+    write_card(make_card(0.8), path)
+    whole = path.read_bytes()
+    for part in range(0, len(whole) - 2, 97):
+        path.write_bytes(whole[:part])
+        with pytest.raises(UserError, match=r"a\.card\.json: not a JSON file"):
+            load_cards([tmp_path])
+
+
+def test_scores_beside_a_card_must_be_its_own(tmp_path: Path) -> None:
+    scores, path = tmp_path / "scores.parquet", tmp_path / "a.card.json"
+    scores.write_bytes(b"scores of this card")
+    write_card(make_card(0.8, files={"scores": hash_file(scores)}), path)
+    assert len(load_cards([tmp_path])) == 1
+    scores.write_bytes(b"scores of other card")
+    with pytest.raises(UserError, match=r"a\.card\.json: scores\.parquet .* --overwrite"):
+        load_cards([tmp_path])
+    scores.unlink()  # a card alone, sent by somebody
+    assert len(load_cards([tmp_path])) == 1
+
+
 def test_cards_are_found_below_folders_and_the_newest_counts(tmp_path: Path) -> None:
     old = make_card(0.6, created="2026-01-01T00:00:00Z")
     new = make_card(0.7, created="2026-02-01T00:00:00Z")
@@ -82,6 +120,19 @@ def test_a_folder_without_cards(tmp_path: Path) -> None:
         load_cards([tmp_path])
     with pytest.raises(UserError, match="no such folder"):
         load_cards([tmp_path / "nowhere"])
+
+
+def test_the_order_of_cards_is_that_of_cells(tmp_path: Path) -> None:
+    cards = [make_card(0.8, model=m, seed=s) for m in ("xception", "meso4") for s in (10, 9)]
+    for number, card in enumerate(cards):
+        write_card(card, tmp_path / str(number) / card_name(card.cell))
+    twice = load_cards([tmp_path, tmp_path])
+    assert [(s.card.cell.model, s.card.cell.seed) for s in twice] == [
+        ("meso4", 9),
+        ("meso4", 10),
+        ("xception", 9),
+        ("xception", 10),
+    ]
 
 
 def test_hashes_depend_on_content_and_names(tmp_path: Path) -> None:
