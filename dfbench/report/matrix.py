@@ -68,8 +68,9 @@ def matrix(cards: Iterable[ResultCard]) -> Matrix:
     """Arrange cards; results of different settings or different data are never mixed.
 
     `best` marks the highest value of a column among cross-dataset entries, if there are at least
-    two to compare; within-dataset entries neither get it nor take it from another. Of two cards of
-    one place and seed the newest counts. The order of `cards` does not matter.
+    two to compare; within-dataset entries and those whose data overlap neither get it nor take it
+    from another. Of two cards of one place and seed the newest counts. The order of `cards` does
+    not matter.
     """
     newest: dict[tuple[Any, ...], ResultCard] = {}
     for card in sorted(cards, key=lambda c: (c.times.created, c.config_hash)):
@@ -180,7 +181,8 @@ def _mark_best(
         shown = {
             place: round(entry.value, 3)
             for place, entry in entries.items()
-            if place[1] == column and not entry.within and entry.value is not None
+            if place[1] == column and entry.value is not None
+            if not entry.within and not entry.overlap
         }
         for place, value in shown.items():
             best = len(shown) > 1 and value == max(shown.values())
@@ -194,20 +196,40 @@ def value_text(value: float | None) -> str:
 
 
 def spread_text(entry: Entry) -> str:
+    """Return the interval of one seed, or the range and number of several."""
+    if entry.value is None or entry.seeds == 1:
+        return interval_text(entry)
+    return f"{interval_text(entry)[:-1]}, {seeds_text(entry)})"
+
+
+def interval_text(entry: Entry) -> str:
     """Return the interval of one seed as `[low, high]`, the range of several as `(low-high)`."""
     if entry.value is None:
         return ""
     if entry.seeds > 1:
-        count = f"{entry.defined} of {entry.seeds}" if entry.defined < entry.seeds else entry.seeds
-        return f"({value_text(entry.low)}-{value_text(entry.high)}, {count} seeds)"
+        return f"({value_text(entry.low)}-{value_text(entry.high)})"
     if entry.low is None or entry.high is None:
         return "[no interval]"
     return f"[{value_text(entry.low)}, {value_text(entry.high)}]"
 
 
+def seeds_text(entry: Entry) -> str:
+    """Return how many seeds an entry is made of, where there are several."""
+    if entry.seeds == 1:
+        return ""
+    count = f"{entry.defined} of {entry.seeds}" if entry.defined < entry.seeds else entry.seeds
+    return f"{count} seeds"
+
+
 def n_text(n: tuple[int, int]) -> str:
     """Return a count of videos as text."""
     return f"n={n[0]}" if n[0] == n[1] else f"n={n[0]}-{n[1]}"
+
+
+def same_n(table: Matrix, column: int) -> int | None:
+    """Return the number of videos that every entry of a column counted; None if they differ."""
+    counts = {n for (_, j), entry in table.entries.items() if j == column for n in entry.n}
+    return counts.pop() if len(counts) == 1 else None
 
 
 def marks(entry: Entry) -> str:
@@ -217,25 +239,30 @@ def marks(entry: Entry) -> str:
 
 def legend(table: Matrix) -> list[str]:
     """Return the sentences that a reader of this matrix needs, as plain text."""
-    entries = table.entries.values()
-    level = " or ".join(f"{100 * c:g}%" for c in table.confidence)
     lines = [
         "Video AUC: area under the ROC curve over videos, each scored by the mean of its frames; "
-        "0.5 is chance. n: videos counted (those with a detected face)."
+        "0.5 is chance. n: videos counted (those with a detected face).",
+        *(f"{line}." for line in legend_of_marks(table)),
     ]
-    if any(e.seeds == 1 for e in entries):
-        lines.append(f"[low, high]: {level} bootstrap interval over videos.")
-    if any(e.seeds > 1 for e in entries):
-        lines.append("(low-high, seeds): smallest and largest value over seeds; shown is the mean.")
-    if any(e.within for e in entries):
-        lines.append("†: within-dataset (test split of the training dataset).")
-    if any(e.overlap for e in entries):
-        lines.append(
-            "‡: training and evaluated data share videos or identities; the number is too high to "
-            "be called generalisation."
-        )
-    lines += [f"{tag}: {note}." for tag, note in sorted(_tags(table))]
-    return lines
+    return [*lines, *(f"{tag}: {note}." for tag, note in sorted(_tags(table)))]
+
+
+def legend_of_marks(table: Matrix) -> list[str]:
+    """Return what brackets and signs beside the values mean, of those that are there."""
+    entries = table.entries.values()
+    level = " or ".join(f"{100 * c:g}%" for c in table.confidence)
+    lines = {
+        f"[low, high]: {level} bootstrap interval over videos": any(
+            e.low is not None for e in entries if e.seeds == 1
+        ),
+        "(low-high): smallest and largest of several seeds, beside their mean": any(
+            e.seeds > 1 for e in entries
+        ),
+        "†: within-dataset (test split of the training dataset)": any(e.within for e in entries),
+        "‡: training and evaluated data share videos or identities, so this is no measure of "
+        "generalisation": any(e.overlap for e in entries),
+    }
+    return [line for line, there in lines.items() if there]
 
 
 def _tags(table: Matrix) -> set[tuple[str, str]]:
@@ -269,3 +296,9 @@ def column_label(column: Column) -> str:
 def plain(text: str) -> str:
     """Return text on one line without control characters."""
     return "".join(c if c.isprintable() else " " for c in text)
+
+
+def short(text: str, size: int) -> str:
+    """Cut the middle out of a long name: the start says what it is, the end tells it apart."""
+    half = (size - 3) // 2
+    return text if len(text) <= size else f"{text[:half]}...{text[-half:]}"

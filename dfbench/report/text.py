@@ -14,6 +14,7 @@ from dfbench.report.matrix import (
     matrix,
     n_text,
     row_label,
+    short,
     spread_text,
     undefined,
     value_text,
@@ -29,7 +30,7 @@ def matrix_text(cards: Sequence[ResultCard], width: int = 100) -> str:
     if not cards:
         return "no results"
     table = matrix(cards)
-    first = ["", "model, trained on", *(_short(row_label(row), 44) for row in table.rows)]
+    first = ["", "model, trained on", *(short(row_label(row), 44) for row in table.rows)]
     columns = [_column(table, j) for j in range(len(table.columns))]
     blocks = [
         "\n".join(_lines([first, *(columns[j] for j in block)]))
@@ -45,7 +46,7 @@ def matrix_text(cards: Sequence[ResultCard], width: int = 100) -> str:
 def _column(table: Matrix, j: int) -> list[str]:
     here = [e for (_, column), e in table.entries.items() if column == j]
     n = n_text((min(e.n[0] for e in here), max(e.n[1] for e in here)))
-    lines = [_short(column_label(table.columns[j]), 32), n]
+    lines = [short(column_label(table.columns[j]), 32), n]
     for i in range(len(table.rows)):
         entry = table.entries.get((i, j))
         if entry is None:
@@ -75,12 +76,6 @@ def _lines(columns: Sequence[Sequence[str]]) -> list[str]:
         "  ".join(_pad(text, size) for text, size in zip(line, widths, strict=True)).rstrip()
         for line in zip(*columns, strict=True)
     ]
-
-
-def _short(text: str, size: int) -> str:
-    """Cut the middle out of a long name: the start says what it is, the end tells it apart."""
-    half = (size - 3) // 2
-    return text if len(text) <= size else f"{text[:half]}...{text[-half:]}"
 
 
 def _width(column: Sequence[str]) -> int:
