@@ -14,16 +14,18 @@ from dfbench.report.matrix import (
     legend,
     marks,
     matrix,
+    mean_across,
     n_text,
     plain,
+    same_n,
     spread_text,
     undefined,
     value_text,
 )
 from dfbench.results.card import Coverage, DatasetFingerprint, Metric, ResultCard
-from dfbench.results.store import StoredCard
+from dfbench.results.store import SUFFIX, StoredCard
 
-SPECIAL = frozenset("\\`*_[]<>|~$&")
+SPECIAL = frozenset("\\`*[]<>|~$&")
 
 # Of the second table, in this order.
 METRICS = {
@@ -36,6 +38,7 @@ METRICS = {
     "video_accuracy": "video accuracy",
     "frame_accuracy": "frame accuracy",
 }
+WITH_INTERVAL = ("video_auc", "frame_auc")
 
 
 def leaderboard_markdown(cards: Sequence[StoredCard], out: Path, picture: str | None) -> str:
@@ -47,6 +50,7 @@ def leaderboard_markdown(cards: Sequence[StoredCard], out: Path, picture: str | 
       picture: File name of the heat map beside the page; None: without it.
     """
     table = matrix(stored.card for stored in cards)
+    data = unique_data(stored.card for stored in cards)
     word = "card" if len(cards) == 1 else "cards"
     parts = [
         "# Cross-dataset leaderboard",
@@ -62,13 +66,17 @@ def leaderboard_markdown(cards: Sequence[StoredCard], out: Path, picture: str | 
         "## How to read it",
         _bullets(_how_to_read(table)),
         "## All metrics",
-        "One row a cell and seed, with the interval and the number of videos or frames counted. "
-        "*All videos*: a video without any detected face is scored 0.5. Accuracy is taken at the "
-        "threshold 0.5. *Coverage*: clips with a detected face, of all clips of the evaluated "
-        "split. *Overlap*: what training and evaluated data share.",
+        "One row a cell and seed. `leaderboard.csv` has these at full precision, the intervals of "
+        "all metrics, and why one is undefined. *All videos*: a video without any detected face is "
+        "scored 0.5. Accuracy is taken at the threshold 0.5. *Coverage*: clips with a detected "
+        "face, of all clips of the evaluated split. *Overlap*: what training and evaluated data "
+        "share.",
         _metrics_table(cards),
         "## Provenance",
-        _provenance_table(cards, out),
+        "What the numbers were made from. A card holds the whole configuration, the crops' recipe, "
+        "and hashes of scores, checkpoint and data.",
+        _data_table(data),
+        _provenance_table(cards, out, data),
         "",
     ]
     return "\n\n".join(parts).rstrip("\n") + "\n"
@@ -77,7 +85,9 @@ def leaderboard_markdown(cards: Sequence[StoredCard], out: Path, picture: str | 
 def escape(text: str) -> str:
     """Return text that markdown shows as it is, on one line, also inside a table."""
     shown = "".join(f"\\{c}" if c in SPECIAL else c for c in plain(text).strip())
-    if re.match(r"[#+=-]|\d+[.)]", shown):  # would begin a heading or a list
+    # Inside a word it is no emphasis, and names are full of it.
+    shown = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", shown)
+    if re.match(r"[#+=-]|\d+[.)](\s|$)", shown):  # would begin a heading or a list
         shown = re.sub(r"^(\d*)", r"\1\\", shown)
     # Renderers of HTML inside markdown do not all honour a backslash.
     return shown.replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
@@ -92,54 +102,69 @@ def _how_to_read(table: Matrix) -> list[str]:
     ]
     if any(e.best for e in table.entries.values()):
         lines.append(
-            "**Bold**: highest of its column among cross-dataset entries, to three digits. "
-            "Within-dataset entries do not compete. Overlapping intervals mean that the order may "
-            "be chance."
+            "**Bold**: highest of its column among cross-dataset entries, to three digits; "
+            "entries with † or ‡ do not compete. Where intervals overlap the order may be chance."
+        )
+    if any(mean_across(table, i)[1] > 1 for i in range(len(table.rows))):
+        lines.append(
+            "Mean across (datasets): mean of the row's entries without † and ‡. Compare rows that "
+            "were scored on the same datasets."
         )
     return lines + [escape(line) for line in undefined(table)]
 
 
 def _matrix_table(table: Matrix) -> str:
-    head = ["model", "trained on", *(escape(f"{c.eval} {c.tag}".strip()) for c in table.columns)]
+    columns = range(len(table.columns))
+    same = [same_n(table, j) for j in columns]
+    names = [escape(f"{c.eval} {c.tag}".strip()) for c in table.columns]
+    counts = [f" (n={n})" if n else "" for n in same]
+    head = ["model", "trained on", *map("".join, zip(names, counts, strict=True))]
+    means = [mean_across(table, i) for i in range(len(table.rows))]
+    compared = any(count > 1 for _, count in means)
     body = []
     for i, row in enumerate(table.rows):
-        entries = [table.entries.get((i, j)) for j in range(len(table.columns))]
-        name = [escape(row.model), escape(f"{row.train} {row.tag}".strip())]
-        body.append([*name, *(_entry(entry) for entry in entries)])
-    return _table(head, body)
+        entries = [_entry(table.entries.get((i, j)), same[j] is None) for j in columns]
+        line = [escape(row.model), escape(f"{row.train} {row.tag}".strip()), *entries]
+        mean, count = means[i]
+        if compared:
+            line.append(f"{mean:.3f} ({count})" if count else "-")
+        body.append(line)
+    return _table([*head, "mean across"] if compared else head, body)
 
 
-def _entry(entry: Entry | None) -> str:
+def _entry(entry: Entry | None, with_n: bool) -> str:
     if entry is None:
-        return ""
+        return "-"
     value = value_text(entry.value)
     parts = [f"**{value}**" if entry.best else value]
     parts[0] += marks(entry)
-    parts += [spread_text(entry), n_text(entry.n)]
+    parts += [spread_text(entry), n_text(entry.n) if with_n else ""]
     return " ".join(part for part in parts if part)
 
 
 def _metrics_table(cards: Iterable[StoredCard]) -> str:
-    head = ["model", "trained on", "scored on", "seed", *METRICS.values(), "coverage", "overlap"]
+    first = ["model", "trained on", "scored on", "seed", "videos", "frames"]
+    head = [*first, *METRICS.values(), "coverage", "overlap"]
     body = []
     for stored in cards:
         card, cell = stored.card, stored.card.cell
         within = "†" if card.role == "within" else ""
         name = [escape(cell.model), escape(cell.train), escape(cell.eval) + within, str(cell.seed)]
-        values = [_metric(card.metrics.get(key)) for key in METRICS]
-        body.append([*name, *values, coverage_text(card), overlap_text(card)])
+        counted = [card.metrics.get(key) for key in ("video_auc", "frame_auc")]
+        n = [str(metric.n) if metric else "-" for metric in counted]
+        values = [_metric(card.metrics.get(key), key in WITH_INTERVAL) for key in METRICS]
+        body.append([*name, *n, *values, coverage_text(card), overlap_text(card)])
     return _table(head, body)
 
 
-def _metric(metric: Metric | None) -> str:
+def _metric(metric: Metric | None, with_interval: bool) -> str:
     if metric is None:
-        return ""
-    if metric.value is None:
-        return f"undefined: {escape(metric.reason)}"
-    interval = "[no interval]"
-    if metric.low is not None and metric.high is not None:
-        interval = f"[{metric.low:.3f}, {metric.high:.3f}]"
-    return f"{metric.value:.3f} {interval} n={metric.n}"
+        return "-"
+    if metric.value is None or not with_interval:
+        return value_text(metric.value)
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:.3f} [no interval]"
+    return f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}]"
 
 
 def coverage_text(card: ResultCard) -> str:
@@ -162,33 +187,56 @@ def overlap_text(card: ResultCard) -> str:
     return f"{text} ({escape(audit.note)})" if audit.note else text
 
 
-def _provenance_table(cards: Iterable[StoredCard], out: Path) -> str:
-    head = [
-        "card",
-        "configuration",
-        "protocol",
-        "training data",
-        "evaluated data",
-        "detector",
-        "dfbench",
-        "commit",
-        "device",
-        "date (UTC)",
-    ]
+def unique_data(cards: Iterable[ResultCard]) -> list[DatasetFingerprint]:
+    """Return every dataset that the cards speak of, each once, by name."""
+    found = {str(d): d for c in cards for d in (*c.datasets.train, *c.datasets.eval)}
+    return sorted(found.values(), key=lambda d: (d.name, d.version, d.variant, str(d)))
+
+
+def _data_table(data: Sequence[DatasetFingerprint]) -> str:
+    head = ["data", "dataset", "version", "variant", "clips", "clip list", "detector", "crops"]
     body = []
-    for stored in cards:
-        card, where = stored.card, relative(stored.path, out)
+    for number, d in enumerate(data, start=1):
+        used = d.recipe.get("detector", "?")
+        recipe = ", ".join(f"{k} {v}" for k, v in sorted(d.recipe.items()) if k != "detector")
         body.append(
             [
-                f"[{escape(stored.path.name)}]({urllib.parse.quote(where)})",
+                f"D{number}",
+                *(escape(text) for text in (d.name, d.version, d.variant)),
+                f"{sum(c.clips_with_crops for c in d.counts.values())} of "
+                f"{sum(c.clips for c in d.counts.values())} with a face",
+                f"`{_code(d.clips_sha256)[:8]}`",
+                escape(f"{used} ({d.detector_note})" if d.detector_note else str(used)),
+                escape(recipe),
+            ]
+        )
+    return _table(head, body)
+
+
+def _provenance_table(
+    cards: Iterable[StoredCard], out: Path, data: Sequence[DatasetFingerprint]
+) -> str:
+    head = ["card", "trained on", "scored on", "configuration", "protocol"]
+    head += ["software", "commit", "device", "date (UTC)"]
+
+    def numbers(datasets: Iterable[DatasetFingerprint]) -> str:
+        return ", ".join(f"D{data.index(d) + 1}" for d in datasets)
+
+    body = []
+    for stored in cards:
+        card, ran, where = stored.card, stored.card.environment, relative(stored.path, out)
+        versions = {"python": ran.python, **ran.packages}
+        shown = [f"{k} {versions[k]}" for k in ("dfbench", "jax", "python") if k in versions]
+        body.append(
+            [
+                f"[{escape(stored.path.name.removesuffix(SUFFIX))}]({urllib.parse.quote(where)})",
+                numbers(card.datasets.train),
+                numbers(card.datasets.eval),
                 f"`{_code(card.config_hash)}`",
-                escape(card.protocol or ""),
-                "; ".join(fingerprint_text(d) for d in card.datasets.train),
-                "; ".join(fingerprint_text(d) for d in card.datasets.eval),
-                _detectors(card),
-                escape(card.environment.packages.get("dfbench", "")),
+                escape(card.protocol) if card.protocol else "-",
+                escape(", ".join(shown)),
                 _commit(card),
-                escape(f"{card.environment.device_count} x {card.environment.device_kind}"),
+                escape(f"{ran.device_count} x {ran.device_kind}"),
                 escape(card.times.created[:16].replace("T", " ")),
             ]
         )
@@ -198,26 +246,6 @@ def _provenance_table(cards: Iterable[StoredCard], out: Path) -> str:
 def relative(path: Path, folder: Path) -> str:
     """Return `path` as seen from `folder`, with forward slashes."""
     return Path(os.path.relpath(path, folder)).as_posix()
-
-
-def fingerprint_text(data: DatasetFingerprint) -> str:
-    """Return a dataset's name, version, variant and the start of its clip list's hash."""
-    variant = f", {escape(data.variant)}" if data.variant else ""
-    clips = _code(data.clips_sha256)[:8]
-    return f"{escape(data.name)} {escape(data.version)}{variant}, clips `{clips}`"
-
-
-def _detectors(card: ResultCard) -> str:
-    def used(datasets: Iterable[DatasetFingerprint]) -> str:
-        found = {
-            escape(str(d.recipe.get("detector", "?")))
-            + (f" ({escape(d.detector_note)})" if d.detector_note else "")
-            for d in datasets
-        }
-        return ", ".join(sorted(found))
-
-    train, evaluated = used(card.datasets.train), used(card.datasets.eval)
-    return train if train == evaluated else f"train: {train}; evaluated: {evaluated}"
 
 
 def _commit(card: ResultCard) -> str:

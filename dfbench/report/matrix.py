@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -230,6 +231,13 @@ def same_n(table: Matrix, column: int) -> int | None:
     """Return the number of videos that every entry of a column counted; None if they differ."""
     counts = {n for (_, j), entry in table.entries.items() if j == column for n in entry.n}
     return counts.pop() if len(counts) == 1 else None
+
+
+def mean_across(table: Matrix, row: int) -> tuple[float, int]:
+    """Return the mean of a row's cross-dataset values without shared data, and their number."""
+    entries = [entry for (i, _), entry in table.entries.items() if i == row]
+    values = [e.value for e in entries if e.value is not None and not (e.within or e.overlap)]
+    return (fmean(values) if values else math.nan), len(values)
 
 
 def marks(entry: Entry) -> str:
