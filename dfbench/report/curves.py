@@ -27,7 +27,7 @@ def write_curves(history_rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     ranked = [row for row in checked if row.get("val_video_auc") is not None]
     figure = Figure(figsize=(8, 3.2), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, sharex=True)
     _line(left, logged, "loss", "training", "0.6", "-")
     _line(left, checked, "val_loss", "val", "tab:blue", "o-")
     _line(right, ranked, "val_video_auc", "val", "tab:blue", "o-")
@@ -35,12 +35,13 @@ def write_curves(history_rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     right.set_ylabel("val video AUC")
     for axes in (left, right):
         axes.set_xlabel("step")
+        axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axes.grid(alpha=0.3)
     if ranked:
         lowest = min(row["val_video_auc"] for row in ranked)
         right.set_ylim(min(0.45, lowest - 0.05), 1.02)
-        right.axhline(0.5, color="0.5", lw=0.8, ls=":")
+        right.axhline(0.5, color="0.5", lw=0.8, ls=":", label="chance")
     best = [row for row in checked if row.get("best")]
     if best:
         for axes in (left, right) if ranked else (left,):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,18 @@ CHECKED = {"step": 10, "epoch": 1, "val_loss": 0.6, "val_video_auc": 0.8, "best"
         [LOSS, CHECKED],
         [LOSS, {**CHECKED, "val_video_auc": None}],
         [LOSS, CHECKED, {**LOSS, "step": 20}, {**CHECKED, "step": 20, "val_video_auc": 0.2}],
+        [{**LOSS, "loss": math.nan}, {**LOSS, "loss": math.inf}, {**CHECKED, "val_loss": math.nan}],
+        [{k: v for k, v in CHECKED.items() if k not in ("best", "epoch")}],
     ],
-    ids=["nothing", "no validation", "one epoch", "AUC undefined", "falling"],
+    ids=[
+        "nothing",
+        "no validation",
+        "one epoch",
+        "AUC undefined",
+        "falling",
+        "diverged",
+        "no epoch named",
+    ],
 )
 def test_every_history_gives_a_picture(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     write_curves(rows, tmp_path / "curves.png")

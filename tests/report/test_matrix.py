@@ -1,11 +1,24 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import math
 
 import pytest
 from support.cards import make_card
 
-from dfbench.report.matrix import Entry, Matrix, legend, matrix, spread_text, undefined
+from dfbench.report.matrix import (
+    Entry,
+    Matrix,
+    legend,
+    matrix,
+    mean_across,
+    n_text,
+    same_n,
+    short,
+    spread_text,
+    undefined,
+)
 
 
 def at(table: Matrix, train: str, evaluated: str, model: str = "meso4") -> Entry:
@@ -97,3 +110,69 @@ def test_overlap_is_marked_and_explained() -> None:
     assert entry.overlap
     assert any(line.startswith("‡") for line in legend(table))
     assert not any(line.startswith("‡") for line in legend(matrix([make_card(0.9)])))
+
+
+def test_shared_data_neither_win_nor_take_the_win() -> None:
+    cards = [make_card(0.95, model="leak", shared=1), make_card(0.7), make_card(0.6, model="other")]
+    table = matrix(cards)
+    assert at(table, "synth_swap", "synth_blend").best
+    assert not at(table, "synth_swap", "synth_blend", "leak").best
+    assert not any(entry.best for entry in matrix(cards[:2]).entries.values())
+
+
+def test_of_one_place_and_seed_the_newest_counts() -> None:
+    old = make_card(0.9, created="2026-01-01T00:00:00Z")
+    new = make_card(0.7, created="2026-03-01T00:00:00Z")
+    for cards in ([old, new], [new, old]):
+        (entry,) = matrix(cards).entries.values()
+        assert (entry.value, entry.seeds) == (0.7, 1)
+
+
+def test_mean_across_datasets() -> None:
+    cards = [
+        make_card(0.99, train="a", eval="a"),
+        make_card(0.6, train="a", eval="b"),
+        make_card(0.7, train="a", eval="c"),
+        make_card(0.95, train="a", eval="d", shared=1),
+        make_card(None, train="a", eval="e"),
+        make_card(0.9, train="b", eval="b"),
+    ]
+    table = matrix(cards)
+    mean, count = mean_across(table, 0)
+    assert (mean, count) == (pytest.approx(0.65), 2)
+    mean, count = mean_across(table, 1)
+    assert math.isnan(mean)
+    assert count == 0
+
+
+def test_counts_of_a_column() -> None:
+    table = matrix([make_card(0.7), make_card(0.8, train="b", n=20), make_card(0.6, eval="c")])
+    names = [column.eval for column in table.columns]
+    assert same_n(table, names.index("synth_blend")) is None
+    assert same_n(table, names.index("c")) == 28
+    assert n_text((20, 28)) == "n=20-28"
+
+
+def test_evaluated_training_sets_come_first_so_that_the_diagonal_is_one() -> None:
+    cards = [make_card(0.7, train=t, eval=e) for t in ("m", "x") for e in ("a", "m", "n", "x")]
+    assert [column.eval for column in matrix(cards).columns] == ["m", "x", "a", "n"]
+
+
+def test_every_confidence_is_said() -> None:
+    card = make_card(0.7)
+    other = dataclasses.replace(
+        make_card(0.8, seed=1), config={**card.config, "scoring": {"confidence": 0.9}}
+    )
+    assert matrix([card, other]).confidence == (0.9, 0.95)
+    assert len(matrix([card, other]).rows) == 1  # scoring is no setting of the training
+    assert "90% or 95%" in " ".join(legend(matrix([make_card(0.5, model="m"), card, other])))
+
+
+@pytest.mark.parametrize("size", [9, 10, 32])
+def test_long_names_lose_their_middle(size: int) -> None:
+    name = "folder:/mnt/storage/deepfakes/2026"
+    cut = short(name, size)
+    assert len(cut) <= size
+    assert cut.startswith("fol")
+    assert cut.endswith("026")
+    assert short("celebdf", size) == "celebdf"

@@ -35,3 +35,34 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
     text = matrix_text([make_card(0.7, eval="folder:/a\x1b[31m\nb")])
     assert "\x1b" not in text
     assert "folder:/a" in text
+
+
+def test_seeds_undefined_and_legend() -> None:
+    cards = [
+        make_card(0.6),
+        make_card(0.8, seed=1),
+        make_card(None, eval="c"),
+        make_card(0.9, train="c", eval="c"),
+    ]
+    text = matrix_text(cards)
+    assert "0.700 (0.600-0.800, 2 seeds)" in text
+    assert "undefined" in text
+    assert "meso4, synth_swap on c: undefined: no real videos" in text
+    assert "(low-high)" in text
+    assert "†: within-dataset" in text
+    assert "‡" not in text
+
+
+def test_long_names_keep_their_ends() -> None:
+    name = "folder:/mnt/storage/deepfakes/collected_in_the_wild/2026"
+    text = matrix_text([make_card(0.7, train=name, eval=name + "b")])
+    head = text.split("\n\n")[0]
+    assert max(map(len, head.splitlines())) <= 100
+    assert "2026b" in head
+
+
+def test_wide_letters_do_not_shift_columns() -> None:
+    cards = [make_card(0.7, train=train, eval=e) for train in ("日本", "ab") for e in ("c", "d")]
+    rows = [line for line in matrix_text(cards).splitlines() if line.startswith("meso4")]
+    ends = [sum(2 if ord(c) > 0x2E80 else 1 for c in row) for row in rows]
+    assert ends[0] == ends[1]
