@@ -151,3 +151,32 @@ def test_video_auc_of_frames() -> None:
     reals = table.label == 0
     assert video_auc_of(table.label[reals], table.p_fake[reals], table.video[reals]) is None
     assert video_auc_of(np.zeros(0, int), np.zeros(0, np.float32), np.zeros(0, str)) is None
+
+
+@pytest.mark.parametrize(
+    ("logits", "auc", "eer"),
+    [
+        ([0.0] * 6, 0.5, 0.5),  # says nothing
+        ([-1.0] * 3 + [1.0] * 3, 1.0, 0.0),
+        ([1.0] * 3 + [-1.0] * 3, 0.0, 1.0),
+    ],
+)
+def test_extremes_stay_in_range(logits: list[float], auc: float, eer: float) -> None:
+    table = score_table(
+        dataset=["d"] * 6, split=["test"] * 6, manipulation=["m"] * 6, video=list("abcdef"),
+        frame=[0] * 6, label=[0, 0, 0, 1, 1, 1], logit=logits,
+    )  # fmt: skip
+    found = compute_metrics(table, resamples=40, confidence=0.95)
+    assert (found["video_auc"].value, found["video_auc"].low, found["video_auc"].high) == (auc,) * 3
+    assert found["video_eer"].value == found["video_eer"].low == found["video_eer"].high == eer
+    for metric in found.values():
+        assert metric.low is not None
+        assert metric.high is not None
+        assert 0 <= metric.low <= metric.high <= 1
+
+
+def test_no_rows_give_null_everywhere() -> None:
+    empty = _take(_table(), np.arange(0))
+    for metric in compute_metrics(empty, resamples=10, confidence=0.95).values():
+        assert (metric.value, metric.low, metric.n) == (None, None, 0)
+        assert metric.reason.startswith("no real and no fake")
