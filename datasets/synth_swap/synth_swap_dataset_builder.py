@@ -18,7 +18,7 @@ class Builder(FaceBuilder):
     """Procedural faces; see README.md."""
 
     # Haar needs no model file, so the numbers are the same with and without a network.
-    RECIPE = CropRecipe(detector="haar", frames=8)
+    RECIPE = CropRecipe(detector="haar", frames=4)
 
     @classmethod
     def index(cls, raw_dir: Path) -> list[Clip]:

@@ -30,9 +30,9 @@ from dfbench.synth.identity import make_identity
 from dfbench.synth.scene import Camera, expose, film, make_scene, render_moment, sensor_noise
 from dfbench.synth.video import Encoding, h264, mpeg4, write_video
 
-SYNTH_VERSION = "1"
+SYNTH_VERSION = "2"
 NAMES = ("synth_swap", "synth_blend")
-FRAMES = 12  # of a clip
+FRAMES = 8  # of a clip
 
 Size = Literal["tiny", "default"]
 
@@ -41,7 +41,7 @@ _FAKES = {"synth_swap": "swap", "synth_blend": "blend"}  # manipulation of the f
 # Clips a split, half of them real; and the first identity of a split, the same in each size.
 _CLIPS: dict[Size, dict[Split, int]] = {
     "tiny": {"train": 24, "val": 12, "test": 20},
-    "default": {"train": 120, "val": 40, "test": 80},
+    "default": {"train": 160, "val": 40, "test": 80},
 }
 _FIRST: dict[Split, int] = {"train": 0, "val": 400, "test": 600}
 # Parts of the seeds, so that streams of random numbers are apart.
@@ -245,7 +245,7 @@ def render_clips(jobs: Sequence[Job], raw_dir: Path) -> int:
             donor, marks = _head(job, job.donor), _marks(job, _rng(job, _MARKS))
             for k, moment in enumerate(scene.moments):
                 other = render_head(donor, moment.expression, moment.pose, moment.light, scene.size)
-                frames[k] = forge_frame(frames[k], shots[k][1], other, camera, marks, rng)
+                frames[k] = forge_frame(frames[k], shots[k][1], other, camera, noise, marks, rng)
         frames = [film(frame, finish, noise, rng) for frame in frames]
         write_video(raw_dir / job.file, [np.rint(f).astype(np.uint8) for f in frames], encoding)
     return len(jobs)
@@ -271,7 +271,7 @@ def _equipment(job: Job, rng: np.random.Generator) -> tuple[Camera, Camera, Enco
         sharpen=0.0 if swap else float(rng.uniform(0.2, 0.6)),
     )
     finish = Camera(
-        blur=float(rng.uniform(0.0, 0.6)),
+        blur=float(rng.uniform(0.0, 0.4)),
         noise=float(rng.uniform(0.5, 2.0)),
         grain=0.0,
         gains=(1.0, 1.0, 1.0),

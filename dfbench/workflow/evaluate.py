@@ -32,7 +32,7 @@ from dfbench.results.card import (
     role_of,
 )
 from dfbench.results.environment import environment
-from dfbench.results.store import hash_file, read_card, write_card
+from dfbench.results.store import SCORES, hash_file, read_card, write_card
 from dfbench.train import checkpoint
 from dfbench.train.state import abstract_state, build_networks
 from dfbench.workflow.places import Places
@@ -70,12 +70,12 @@ def evaluate(
     path = folder / card_name(cell)
     if not overwrite and path.is_file():
         card = read_card(path)
-        if _still_true(card, record, config, datasets, protocol):
+        if _still_true(card, folder / SCORES, record, config, datasets, protocol):
             reporter.say(f"reusing the scores of {spec} ({folder})")
             return card, path
     folder.mkdir(parents=True, exist_ok=True)
     table, times = _score(run_dir, config, datasets, reporter)
-    scores = folder / "scores.parquet"
+    scores = folder / SCORES
     write_scores(table, scores)
     card = ResultCard(
         cell=cell,
@@ -110,6 +110,7 @@ def _folder_name(spec: str) -> str:
 
 def _still_true(
     card: ResultCard,
+    scores: Path,
     record: TrainingRecord,
     config: RunConfig,
     datasets: Sequence[Prepared],
@@ -121,6 +122,8 @@ def _still_true(
         and card.protocol == protocol
         and [d.crops_sha256 for d in card.datasets.eval] == crops
         and card.files["checkpoint"] == record.checkpoint
+        and scores.is_file()
+        and card.files["scores"] == hash_file(scores)
     )
 
 

@@ -79,6 +79,16 @@ def test_scores_are_used_again_until_something_changes(trained: Trained) -> None
     assert restored.metrics == card.metrics
 
 
+def test_altered_scores_are_made_again(trained: Trained) -> None:
+    card, path = trained.within
+    scores = path.parent / "scores.parquet"
+    whole = scores.read_bytes()
+    scores.write_bytes(whole[:-1])
+    again, _ = workflow.evaluate(trained.folder, card.cell.eval, trained.places)
+    assert again.metrics == card.metrics
+    assert hash_file(scores) == again.files["scores"]
+
+
 def test_overlap_with_the_training_is_reported(trained: Trained, tmp_path: Path) -> None:
     assert trained.within[0].audit.shared_videos == 0
     datasets = prepare_spec(trained.config.train, trained.config.data, trained.places)
