@@ -30,7 +30,7 @@ from dfbench.synth.identity import make_identity
 from dfbench.synth.scene import Camera, expose, film, make_scene, render_moment, sensor_noise
 from dfbench.synth.video import Encoding, h264, mpeg4, write_video
 
-SYNTH_VERSION = "2"
+SYNTH_VERSION = "3"
 NAMES = ("synth_swap", "synth_blend")
 FRAMES = 8  # of a clip
 
@@ -40,7 +40,7 @@ _MANIFEST = "clips.json"
 _FAKES = {"synth_swap": "swap", "synth_blend": "blend"}  # manipulation of the fakes
 # Clips a split, half of them real; and the first identity of a split, the same in each size.
 _CLIPS: dict[Size, dict[Split, int]] = {
-    "tiny": {"train": 24, "val": 12, "test": 20},
+    "tiny": {"train": 48, "val": 12, "test": 20},
     "default": {"train": 160, "val": 40, "test": 80},
 }
 _FIRST: dict[Split, int] = {"train": 0, "val": 400, "test": 600}

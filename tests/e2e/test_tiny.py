@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from dfbench.results.store import read_card
 
 EXPECTED = Path(__file__).parents[1] / "golden" / "tiny_auc.json"
 COMMAND = (
-    *("run", "--train", "synth_swap", "--eval", "synth_blend", "--model", "meso4"),
-    *("--set", "data.size=tiny", "--set", "training.epochs=12", "--set", "training.batch_size=8"),
-    *("--set", "model.dropout=0.2", "--set", "optim.schedule=cosine"),
+    *("run", "--train", "synth_swap", "--eval", "synth_blend", "--model", "meso4", "--seed", "1"),
+    *("--set", "data.size=tiny", "--set", "training.epochs=10", "--set", "training.batch_size=8"),
+    *("--set", "model.dropout=0", "--set", "optim.schedule=cosine"),
 )
 # How C++ libraries start a line: glog (W1121 05:56:57 or W0000 00:00:1763), absl's and TF's words.
 FOREIGN = re.compile(r"^[IWEF]\d{4} |^WARNING: All log|^INFO: |tensorflow/|oneDNN|\.cc:\d+|absl")
@@ -53,7 +54,10 @@ def test_stderr_is_ours_alone(first: Call) -> None:
 
 
 def test_auc_is_as_before(first: Call) -> None:
-    """Training is deterministic on one machine; other processors round differently."""
+    """Training is deterministic on one machine; other processors round differently.
+
+    Rounding alone (a learning rate 1e-5 larger or smaller) moved these by at most 0.04.
+    """
     cards = [read_card(path) for path in sorted(first.home.glob("runs/*/evals/*/*.card.json"))]
     found = {card.cell.eval: round(card.metrics["video_auc"].value or 0, 4) for card in cards}
     if os.environ.get("DFBENCH_UPDATE_GOLDEN"):
@@ -103,7 +107,5 @@ def test_an_interrupt_is_no_fault(first: Call) -> None:
     code = "from dfbench import cli\ndef f(args): raise KeyboardInterrupt\n"
     code += "cli.COMMANDS['models'] = (f, *cli.COMMANDS['models'][1:])\n"
     code += "raise SystemExit(cli.main(['models']))"
-    import sys
-
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "dfbench: interrupted\n")

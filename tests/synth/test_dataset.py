@@ -89,7 +89,7 @@ def test_clips_of_tiny_are_among_those_of_default() -> None:
         assert set(dataset.list_jobs(name, "tiny")) < set(dataset.list_jobs(name, "default"))
 
 
-@pytest.mark.parametrize(("size", "counts"), [("tiny", (24, 12, 20)), ("default", (120, 40, 80))])
+@pytest.mark.parametrize(("size", "counts"), [("tiny", (48, 12, 20)), ("default", (160, 40, 80))])
 def test_sizes_and_balance(size: dataset.Size, counts: tuple[int, ...]) -> None:
     for name in NAMES:
         jobs = dataset.list_jobs(name, size)
@@ -125,7 +125,7 @@ def test_codec_and_frames(rendered: dict[str, list[Clip]]) -> None:
                 stream = file.streams.video[0]
                 assert stream.codec_context.name == codec
                 assert stream.average_rate == 25
-                assert sum(1 for _ in file.decode(video=0)) == 12
+                assert sum(1 for _ in file.decode(video=0)) == dataset.FRAMES
 
 
 @pytest.mark.parametrize(
