@@ -27,6 +27,10 @@ class ModelConfig:
     """The network."""
 
     name: str = "meso4"
+    init: str | None = None  # weights to start from: "imagenet" or a file; unset: random
+    init_label: Literal["fake", "real"] | None = None  # what that file's output scores
+    head: tuple[int, ...] | None = None  # widths of hidden dense layers; unset: the network's own
+    head_dropout: tuple[float, ...] | None = None  # before each dense layer; unset: `dropout`
     dropout: float = 0.5
     dtype: Literal["float32", "bfloat16"] = "float32"  # of activations; parameters stay float32
 
@@ -68,10 +72,26 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PhaseConfig:
+    """A part of the training: what changes in it, and how.
+
+    Patterns are of parameter names as `dfbench models NAME` lists them: `head.*`, `blocks.11.*`.
+    """
+
+    epochs: int
+    train: tuple[str, ...] = ("*",)  # what changes ...
+    freeze: tuple[str, ...] = ()  # ... but for this
+    # Statistics of batch norm. "follow": a layer that is frozen keeps its running ones and
+    # normalises by them, as in Keras; "train": no layer does; "frozen": every layer does.
+    batch_norm: Literal["follow", "train", "frozen"] = "follow"
+    optim: OptimConfig = field(default_factory=OptimConfig)  # what is not said: as `optim`
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """The loop."""
 
-    epochs: int = 10
+    epochs: int = 10  # without phases; those have their own
     batch_size: int = 32  # over all devices
     balance: Literal["sampling", "loss", "none"] = "sampling"
     patience: int = 5  # epochs without a better val AUC before stopping; 0: never
@@ -100,6 +120,17 @@ class RunConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
+    phases: tuple[PhaseConfig, ...] = ()  # one after the other; none: one of training.epochs
+
+
+def phases_of(config: RunConfig) -> tuple[PhaseConfig, ...]:
+    """Return the phases of a training: at least one."""
+    return config.phases or (PhaseConfig(epochs=config.training.epochs, optim=config.optim),)
+
+
+def total_epochs(config: RunConfig) -> int:
+    """Return the epochs of all phases, at most."""
+    return sum(phase.epochs for phase in phases_of(config))
 
 
 def from_dict(values: Mapping[str, Any], origin: str) -> RunConfig:
@@ -110,12 +141,33 @@ def from_dict(values: Mapping[str, Any], origin: str) -> RunConfig:
         names `origin`.
     """
     _check_keys(values, RunConfig, "", origin)
+    values = _with_whole_phases(values, origin)
     try:
         config = msgspec.convert(values, RunConfig)
     except msgspec.ValidationError as error:
         raise UserError(f"{origin}: {error}") from error
     _check_ranges(config, origin)
     return config
+
+
+def _with_whole_phases(values: Mapping[str, Any], origin: str) -> Mapping[str, Any]:
+    """Check the keys of phases, and let their optimizers start from the setting of all."""
+    phases = values.get("phases")
+    if phases is None:
+        return values
+    if not isinstance(phases, list | tuple) or not all(isinstance(p, Mapping) for p in phases):
+        raise UserError(
+            f"{origin}: 'phases' is a list of tables, [[settings.phases]] in a protocol"
+        )
+    whole = []
+    for number, phase in enumerate(phases):
+        _check_keys(phase, PhaseConfig, f"phases[{number}].", origin)
+        optim = phase.get("optim", {})
+        if not isinstance(optim, Mapping):
+            raise UserError(f"{origin}: 'phases[{number}].optim' is a table")
+        _check_keys(optim, OptimConfig, f"phases[{number}].optim.", origin)
+        whole.append({**phase, "optim": merge(values.get("optim", {}), optim)})
+    return {**values, "phases": whole}
 
 
 def _check_keys(values: Mapping[str, Any], cls: type, prefix: str, origin: str) -> None:
@@ -159,15 +211,22 @@ def _check_ranges(config: RunConfig, origin: str) -> None:
         "scoring.resamples": config.scoring.resamples,
         "optim.lr": config.optim.lr,
         "optim.step_epochs": config.optim.step_epochs,
+        **{f"phases[{i}].epochs": phase.epochs for i, phase in enumerate(config.phases)},
+        **{f"phases[{i}].optim.lr": phase.optim.lr for i, phase in enumerate(config.phases)},
         "data.frames": config.data.frames,
         "data.crop_size": config.data.crop_size,
         "data.margin": config.data.margin,
+        "model.head": min(config.model.head, default=None) if config.model.head else None,
     }
     for name, value in positive.items():
         if value is not None and not value > 0:
             raise UserError(f"{origin}: {name} = {value} must be above 0")
     fractions = {
         "model.dropout": config.model.dropout,
+        **{
+            f"model.head_dropout[{i}]": rate
+            for i, rate in enumerate(config.model.head_dropout or ())
+        },
         "augment.flip": config.augment.flip,
         "augment.blur": config.augment.blur,
         "augment.noise": config.augment.noise,

@@ -42,7 +42,7 @@ def setting_options(parser: argparse.ArgumentParser) -> None:
         help="change a setting, for example --set optim.lr=1e-4 (repeatable; keys below)",
     )
     parser.epilog = "settings and their defaults:\n" + "\n".join(
-        f"  {name} = {_plain(value)}" for name, value in _defaults()
+        f"  {name} = {_plain(name, value)}" for name, value in _defaults()
     )
 
 
@@ -58,8 +58,10 @@ def _defaults() -> list[tuple[str, Any]]:
     return found
 
 
-def _plain(value: Any) -> str:
-    return "(the dataset's own)" if value is None else json.dumps(value)
+def _plain(name: str, value: Any) -> str:
+    if value is not None:
+        return json.dumps(value)
+    return "(the network's own)" if name.startswith("model.") else "(the dataset's own)"
 
 
 def training_options(parser: argparse.ArgumentParser) -> None:

@@ -3,8 +3,10 @@
 # mypy: disallow-subclassing-any=False, disallow-untyped-calls=False
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +14,11 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Float
 
+from dfbench.config import ModelConfig
+from dfbench.errors import UserError
 from dfbench.models import lowering
 
+_lecun_normal = nnx.initializers.lecun_normal()
 AXIS = "batch"  # name of the device axis, which a training step must bind
 _SPATIAL = (0, 1, 2)
 
@@ -131,6 +136,63 @@ class Dropout(nnx.Module):
         here = lax.dynamic_slice_in_dim(keep, lax.axis_index(AXIS) * batch, batch)
         dropped: Array = jnp.where(here, x / (1 - self.rate), jnp.zeros_like(x))
         return dropped
+
+
+class Head(nnx.Module):
+    """Dense layers from a network's features to the logit of P(fake), a dropout before each.
+
+    `config.head` replaces the hidden layers of the network's own head: its widths, with ReLU.
+    Hidden layers work in `config.dtype`, the last one in float32.
+
+    Args:
+        features: Numbers an image.
+        config: Of it `head`, `head_dropout`, `dropout` and `dtype`.
+        widths: Of the hidden layers of the network's own head.
+        activation: After each of those.
+        outputs: 1, or 2 (real, fake) whose difference is the logit.
+        init: Of the kernels; biases start at zero.
+        rngs: Needs the stream "params".
+
+    Raises:
+        UserError: Not as many entries in `head_dropout` as dense layers.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        config: ModelConfig,
+        *,
+        widths: tuple[int, ...] = (),
+        activation: Callable[[Array], Array] = nnx.relu,
+        outputs: Literal[1, 2] = 1,
+        init: nnx.Initializer = _lecun_normal,
+        rngs: nnx.Rngs,
+    ) -> None:
+        if config.head is not None:
+            widths, activation = config.head, nnx.relu
+        rates = config.head_dropout or (config.dropout,) * (len(widths) + 1)
+        if len(rates) != len(widths) + 1:
+            raise UserError(
+                f"model.head_dropout has {len(rates)} entries, but the head of '{config.name}' has "
+                f"{len(widths) + 1} dense layers (hidden ones {list(widths)}, and the output)"
+            )
+        self.dropouts = nnx.List([Dropout(rate) for rate in rates])
+        dtype, sizes = jnp.dtype(config.dtype), (features, *widths)
+        self.hidden = nnx.List(
+            [nnx.Linear(a, b, dtype=dtype, kernel_init=init, rngs=rngs) for a, b in pairwise(sizes)]
+        )
+        self.output = nnx.Linear(sizes[-1], outputs, dtype=jnp.float32, kernel_init=init, rngs=rngs)
+        self.activation = activation
+
+    def __call__(
+        self, x: Float[Array, "batch feature"], *, rngs: nnx.Rngs | None
+    ) -> Float[Array, " batch"]:
+        """Return the logits of P(fake), float32; `rngs` as for `Dropout`."""
+        for dropout, dense in zip(self.dropouts, self.hidden, strict=False):
+            x = self.activation(dense(dropout(x, rngs=rngs)))
+        x = self.dropouts[-1](x.astype(jnp.float32), rngs=rngs)
+        outputs: Array = self.output(x)
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 1] - outputs[:, 0]
 
 
 def drawn_flat(initializer: nnx.Initializer) -> nnx.Initializer:

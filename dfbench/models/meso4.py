@@ -10,12 +10,18 @@ from jaxtyping import Float
 
 from dfbench.config import ModelConfig
 from dfbench.models import lowering
-from dfbench.models.layers import BatchNorm, Dropout, drawn_flat
+from dfbench.models.layers import BatchNorm, Head, drawn_flat
 from dfbench.models.registry import register
 
 INPUT_SIZE = 256
 # Output channels, side of the kernel, window of the pooling.
 _STAGES = ((8, 3, 2), (8, 5, 2), (16, 5, 2), (16, 5, 4))
+
+
+def leaky_relu(x: Array) -> Array:
+    """Leave a tenth of what is below zero."""
+    y: Array = nnx.leaky_relu(x, 0.1)
+    return y
 
 
 class Meso4(nnx.Module):
@@ -24,7 +30,7 @@ class Meso4(nnx.Module):
     Initialised as Keras does: kernels Glorot-uniform, biases zero.
 
     Args:
-        config: Of it, `dropout` (before each dense layer) and `dtype`.
+        config: Of it `dtype`, and what `Head` takes.
         input_size: Side of the images, px: a multiple of 32. The paper's is 256.
         rngs: Needs the stream "params".
     """
@@ -44,9 +50,9 @@ class Meso4(nnx.Module):
             channels = out
         self.convs, self.norms = nnx.List(convs), nnx.List(norms)
         features = (input_size // 32) ** 2 * channels
-        self.dropout = Dropout(config.dropout)
-        self.hidden = nnx.Linear(features, 16, dtype=dtype, kernel_init=init, rngs=rngs)
-        self.output = nnx.Linear(16, 1, dtype=jnp.float32, kernel_init=init, rngs=rngs)
+        self.head = Head(
+            features, config, widths=(16,), activation=leaky_relu, init=init, rngs=rngs
+        )
         self.dtype = dtype
 
     def __call__(
@@ -56,11 +62,7 @@ class Meso4(nnx.Module):
         x = images.astype(self.dtype)
         for conv, norm, (_, _, window) in zip(self.convs, self.norms, _STAGES, strict=True):
             x = lowering.max_pool(norm(nnx.relu(conv(x))), window)
-        x = self.dropout(x.reshape(x.shape[0], -1), rngs=rngs)
-        x = nnx.leaky_relu(self.hidden(x), 0.1)
-        x = self.dropout(x, rngs=rngs)
-        logits: Array = self.output(x.astype(jnp.float32))[:, 0]
-        return logits
+        return self.head(x.reshape(x.shape[0], -1), rngs=rngs)
 
 
 @register(

@@ -37,6 +37,8 @@ class ModelSpec:
         mean: Subtracted from an image in [0, 1]: one number, or one a channel (RGB).
         std: Then divided by, likewise.
         paper: Citation.
+        parameters: Trainable numbers with the network's own head; None where nobody counted.
+        multiply_adds: Of one image of `input_size` in prediction, millions; None likewise.
         build: Makes the module; `module(images, rngs=...)` takes normalised float images
             [batch, height, width, 3] and returns the logits of P(fake), float32 [batch].
     """
@@ -47,6 +49,8 @@ class ModelSpec:
     mean: float | tuple[float, float, float]
     std: float | tuple[float, float, float]
     paper: str
+    parameters: int | None
+    multiply_adds: float | None
     build: Build
 
 
@@ -58,6 +62,8 @@ def register(
     paper: str,
     mean: float | tuple[float, float, float] = 0.0,
     std: float | tuple[float, float, float] = 1.0,
+    parameters: int | None = None,
+    multiply_adds: float | None = None,
 ) -> Callable[[Build], Build]:
     """Decorate a model's build function; the arguments are the fields of `ModelSpec`.
 
@@ -75,6 +81,8 @@ def register(
             mean=mean,
             std=std,
             paper=paper,
+            parameters=parameters,
+            multiply_adds=multiply_adds,
             build=build,
         )
         return build

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from dfbench.config import ModelConfig
 from dfbench.models import lowering
-from dfbench.models.layers import BatchNorm, Depthwise, Dropout, Pointwise, drawn_flat
+from dfbench.models.layers import BatchNorm, Depthwise, Head, Pointwise, drawn_flat
 from dfbench.models.registry import register
 
 INPUT_SIZE = 299
@@ -84,7 +84,7 @@ class Xception(nnx.Module):
     Kernels are He-normal, the linear layer LeCun-normal, biases zero.
 
     Args:
-        config: Of it, `dropout` (before the linear layer) and `dtype`.
+        config: Of it `dtype`, and what `Head` takes.
         middle_blocks: 8 in the paper.
         rngs: Needs the stream "params".
     """
@@ -121,8 +121,7 @@ class Xception(nnx.Module):
         self.blocks = nnx.List([*entry, *middle, block(728, 728, 1024, stride=2)])
         self.exit1 = SepConv(1024, 1536, dtype=dtype, rngs=rngs)
         self.exit2 = SepConv(1536, 2048, dtype=dtype, rngs=rngs)
-        self.dropout = Dropout(config.dropout)
-        self.output = nnx.Linear(2048, 2, dtype=jnp.float32, rngs=rngs)
+        self.head = Head(2048, config, outputs=2, rngs=rngs)
         self.dtype = dtype
 
     def __call__(
@@ -135,9 +134,7 @@ class Xception(nnx.Module):
             x = block(x)
         x = nnx.relu(self.exit2(nnx.relu(self.exit1(x))))
         pooled = jnp.mean(x.astype(jnp.float32), (1, 2))
-        outputs = self.output(self.dropout(pooled, rngs=rngs))
-        logits: Array = outputs[:, 1] - outputs[:, 0]
-        return logits
+        return self.head(pooled, rngs=rngs)
 
 
 @register(

@@ -59,7 +59,7 @@ def test_parameters_of_meso4() -> None:
 def test_parameters_of_xception() -> None:
     model = _abstract("xception")
     assert _parameters(model) == 20_811_050
-    assert _parameters(model) - _parameters(model.output) == 20_806_952
+    assert _parameters(model) - _parameters(model.head.output) == 20_806_952
     assert len(model.blocks) == 12
 
 
@@ -141,8 +141,8 @@ def test_the_logit_of_xception_is_the_difference_of_its_outputs() -> None:
     model.eval()
     images = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)), jnp.float32)
     plain = nnx.jit(lambda model: model(images))(model)
-    model.output.kernel[...] = model.output.kernel[...][:, ::-1]
-    model.output.bias[...] = model.output.bias[...][::-1]
+    model.head.output.kernel[...] = model.head.output.kernel[...][:, ::-1]
+    model.head.output.bias[...] = model.head.output.bias[...][::-1]
     assert np.all(np.abs(plain) > 0.01)
     swapped = nnx.jit(lambda model: model(images))(model)
     np.testing.assert_allclose(swapped, -plain, rtol=1e-5)
@@ -161,4 +161,4 @@ def test_kernels_of_the_initialisers_have_their_spread() -> None:
 
 def test_meso4_pools_by_32() -> None:
     model = nnx.eval_shape(lambda: Meso4(ModelConfig(), input_size=96, rngs=nnx.Rngs(0)))
-    assert model.hidden.kernel.shape == (3 * 3 * 16, 16)
+    assert model.head.hidden[0].kernel.shape == (3 * 3 * 16, 16)
