@@ -228,12 +228,16 @@ class Pointwise(nnx.Module):
 
 
 class Depthwise(nnx.Module):
-    """Depthwise 3x3 convolution, padding 1, without bias; kernel He-normal."""
+    """3x3 convolution of each channel (or each pair), padding 1, no bias; kernel He-normal."""
 
-    def __init__(self, channels: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        self.kernel = nnx.Param(_he_normal(rngs.params(), (3, 3, 1, channels), jnp.float32))
+    def __init__(
+        self, channels: int, *, group: Literal[1, 2] = 1, dtype: jnp.dtype, rngs: nnx.Rngs
+    ) -> None:
+        self.kernel = nnx.Param(_he_normal(rngs.params(), (3, 3, group, channels), jnp.float32))
+        self.group = group
         self.dtype = dtype
 
     def __call__(self, x: Float[Array, "batch height width channel"]) -> Array:
-        """Convolve each channel with its own kernel."""
-        return lowering.depthwise3x3(x, self.kernel[...].astype(self.dtype))
+        """Convolve each channel, or both channels of each pair, with its own kernel."""
+        convolve = lowering.depthwise3x3 if self.group == 1 else lowering.grouped3x3
+        return convolve(x, self.kernel[...].astype(self.dtype))

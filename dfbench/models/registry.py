@@ -20,7 +20,10 @@ ENTRY_POINTS = "dfbench.models"
 
 # The module of each model; importing it runs its `register`.
 _MODULES = {
+    "light_midway_xception": "dfbench.models.xception",
+    "light_xception": "dfbench.models.xception",
     "meso4": "dfbench.models.meso4",
+    "midway_xception": "dfbench.models.xception",
     "xception": "dfbench.models.xception",
 }
 _SPECS: dict[str, ModelSpec] = {}

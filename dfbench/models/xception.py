@@ -1,9 +1,14 @@
-"""Xception (Chollet 2017), in the form the field uses: with a dropout and two outputs."""
+"""Xception (Chollet 2017), in the form the field uses: with a dropout and two outputs.
+
+And the variants of Govi, Poppi and Marinelli (2022): fewer middle blocks, wider groups.
+"""
 
 # mypy: disallow-subclassing-any=False
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import jax.numpy as jnp
 from flax import nnx
@@ -19,17 +24,35 @@ INPUT_SIZE = 299
 MIDDLE_BLOCKS = 8
 
 
-def _norm(channels: int) -> BatchNorm:
-    return BatchNorm(channels, momentum=0.9, epsilon=1e-5)
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """What the blocks of the variants differ in.
+
+    Attributes:
+        grouped: A 3x3 kernel sees 2 channels instead of 1.
+        skip_everywhere: Skips are convolutions even where the shape stays.
+        epsilon: Of batch norm.
+        dtype: Of the activations.
+    """
+
+    grouped: bool
+    skip_everywhere: bool
+    epsilon: float
+    dtype: jnp.dtype
+
+    def norm(self, channels: int) -> BatchNorm:
+        """Make a batch norm."""
+        return BatchNorm(channels, momentum=0.9, epsilon=self.epsilon)
 
 
 class SepConv(nnx.Module):
-    """Depthwise 3x3, pointwise 1x1, batch norm."""
+    """3x3 of each channel (or pair), pointwise 1x1, batch norm."""
 
-    def __init__(self, channels: int, out: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        self.depthwise = Depthwise(channels, dtype=dtype, rngs=rngs)
-        self.pointwise = Pointwise(channels, out, dtype=dtype, rngs=rngs)
-        self.norm = _norm(out)
+    def __init__(self, channels: int, out: int, form: Form, *, rngs: nnx.Rngs) -> None:
+        group: Literal[1, 2] = 2 if form.grouped else 1
+        self.depthwise = Depthwise(channels, group=group, dtype=form.dtype, rngs=rngs)
+        self.pointwise = Pointwise(channels, out, dtype=form.dtype, rngs=rngs)
+        self.norm = form.norm(out)
 
     def __call__(self, x: Float[Array, "batch height width channel"]) -> Array:
         """Keep height and width."""
@@ -41,30 +64,29 @@ class Block(nnx.Module):
 
     Args:
         widths: Channels in, and out of each separable convolution.
+        form: Of the network.
         stride: 2 ends the block with a max-pool 3x3.
         leading_relu: Whether a ReLU precedes the first separable convolution too.
-        dtype: Of the activations.
         rngs: Needs the stream "params".
     """
 
     def __init__(
         self,
         widths: tuple[int, ...],
+        form: Form,
         *,
         stride: int,
         leading_relu: bool = True,
-        dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ) -> None:
-        pairs = pairwise(widths)
-        self.convs = nnx.List([SepConv(a, b, dtype=dtype, rngs=rngs) for a, b in pairs])
+        self.convs = nnx.List([SepConv(a, b, form, rngs=rngs) for a, b in pairwise(widths)])
         self.leading_relu = leading_relu
         self.stride = stride
         first, last = widths[0], widths[-1]
-        if stride > 1 or first != last:
-            self.skip = Pointwise(first, last, stride=stride, dtype=dtype, rngs=rngs)
-            self.skip_norm = _norm(last)
-        self.identity = stride == 1 and first == last
+        self.identity = stride == 1 and first == last and not form.skip_everywhere
+        if not self.identity:
+            self.skip = Pointwise(first, last, stride=stride, dtype=form.dtype, rngs=rngs)
+            self.skip_norm = form.norm(last)
 
     def __call__(self, x: Float[Array, "batch height width channel"]) -> Array:
         """Halve height and width (rounded up) where the stride is 2."""
@@ -85,14 +107,26 @@ class Xception(nnx.Module):
 
     Args:
         config: Of it `dtype`, and what `Head` takes.
-        middle_blocks: 8 in the paper.
+        middle_blocks: 8 in the paper, 4 in LightXception.
+        grouped: Every 3x3 of a separable convolution mixes channels in pairs, as MidwayXception's.
+        skip_everywhere: The middle blocks too have a 1x1 convolution and batch norm as their skip,
+            as MidwayXception's.
+        epsilon: Of batch norm.
         rngs: Needs the stream "params".
     """
 
     def __init__(
-        self, config: ModelConfig, *, middle_blocks: int = MIDDLE_BLOCKS, rngs: nnx.Rngs
+        self,
+        config: ModelConfig,
+        *,
+        middle_blocks: int = MIDDLE_BLOCKS,
+        grouped: bool = False,
+        skip_everywhere: bool = False,
+        epsilon: float = 1e-5,
+        rngs: nnx.Rngs,
     ) -> None:
         dtype = jnp.dtype(config.dtype)
+        form = Form(grouped=grouped, skip_everywhere=skip_everywhere, epsilon=epsilon, dtype=dtype)
 
         def conv(channels: int, out: int, stride: int) -> nnx.Conv:
             return nnx.Conv(
@@ -108,10 +142,10 @@ class Xception(nnx.Module):
             )
 
         def block(*widths: int, stride: int, leading_relu: bool = True) -> Block:
-            return Block(widths, stride=stride, leading_relu=leading_relu, dtype=dtype, rngs=rngs)
+            return Block(widths, form, stride=stride, leading_relu=leading_relu, rngs=rngs)
 
-        self.conv1, self.norm1 = conv(3, 32, 2), _norm(32)
-        self.conv2, self.norm2 = conv(32, 64, 1), _norm(64)
+        self.conv1, self.norm1 = conv(3, 32, 2), form.norm(32)
+        self.conv2, self.norm2 = conv(32, 64, 1), form.norm(64)
         entry = [
             block(64, 128, 128, stride=2, leading_relu=False),
             block(128, 256, 256, stride=2),
@@ -119,8 +153,8 @@ class Xception(nnx.Module):
         ]
         middle = [block(728, 728, 728, 728, stride=1) for _ in range(middle_blocks)]
         self.blocks = nnx.List([*entry, *middle, block(728, 728, 1024, stride=2)])
-        self.exit1 = SepConv(1024, 1536, dtype=dtype, rngs=rngs)
-        self.exit2 = SepConv(1536, 2048, dtype=dtype, rngs=rngs)
+        self.exit1 = SepConv(1024, 1536, form, rngs=rngs)
+        self.exit2 = SepConv(1536, 2048, form, rngs=rngs)
         self.head = Head(2048, config, outputs=2, rngs=rngs)
         self.dtype = dtype
 
@@ -137,17 +171,67 @@ class Xception(nnx.Module):
         return self.head(pooled, rngs=rngs)
 
 
+_CHOLLET = (
+    "Chollet. Xception: Deep Learning with Depthwise Separable Convolutions. CVPR 2017, "
+    "arXiv:1610.02357"
+)
+_GOVI = (
+    "Govi, Poppi, Marinelli. Deep Learning for DeepFake Creation and Detection. "
+    "Project report, University of Modena and Reggio Emilia 2022; after Chollet, arXiv:1610.02357"
+)
+
+
 @register(
     name="xception",
     summary="Xception: depthwise separable convolutions, 21 million parameters",
     input_size=INPUT_SIZE,
     mean=0.5,
     std=0.5,
-    paper=(
-        "Chollet. Xception: Deep Learning with Depthwise Separable Convolutions. CVPR 2017, "
-        "arXiv:1610.02357"
-    ),
+    paper=_CHOLLET,
+    parameters=20_811_050,
 )
-def build(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
+def xception(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     """Build Xception for 299 px."""
     return Xception(config, rngs=rngs)
+
+
+@register(
+    name="light_xception",
+    summary="LightXception: 4 middle blocks instead of 8, 14 million parameters",
+    input_size=INPUT_SIZE,
+    mean=0.5,
+    std=0.5,
+    paper=_GOVI,
+    parameters=14_355_146,
+)
+def light_xception(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
+    """Build LightXception for 299 px."""
+    return Xception(config, middle_blocks=4, rngs=rngs)
+
+
+@register(
+    name="midway_xception",
+    summary="MidwayXception: 3x3 kernels of 2 channels, every skip a convolution, 25 million",
+    input_size=INPUT_SIZE,
+    mean=0.5,
+    std=0.5,
+    paper=_GOVI,
+    parameters=25_270_002,
+)
+def midway_xception(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
+    """Build MidwayXception for 299 px."""
+    return Xception(config, grouped=True, skip_everywhere=True, rngs=rngs)
+
+
+@register(
+    name="light_midway_xception",
+    summary="Both: MidwayXception with 4 middle blocks, that report's future work, 17 million",
+    input_size=INPUT_SIZE,
+    mean=0.5,
+    std=0.5,
+    paper=_GOVI,
+    parameters=16_609_714,
+)
+def light_midway_xception(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
+    """Build light MidwayXception for 299 px."""
+    return Xception(config, middle_blocks=4, grouped=True, skip_everywhere=True, rngs=rngs)

@@ -27,8 +27,14 @@ def _xception(config: ModelConfig) -> nnx.Module:
     return Xception(config, middle_blocks=1, rngs=nnx.Rngs(0))
 
 
+def _midway(config: ModelConfig) -> nnx.Module:
+    return Xception(config, middle_blocks=1, grouped=True, skip_everywhere=True, rngs=nnx.Rngs(0))
+
+
 SMALL = pytest.mark.parametrize(
-    ("build", "side"), [(_meso4, 64), (_xception, 32)], ids=["meso4", "xception"]
+    ("build", "side"),
+    [(_meso4, 64), (_xception, 32), (_midway, 32)],
+    ids=["meso4", "xception", "midway"],
 )
 
 
@@ -61,6 +67,27 @@ def test_parameters_of_xception() -> None:
     assert _parameters(model) == 20_811_050
     assert _parameters(model) - _parameters(model.head.output) == 20_806_952
     assert len(model.blocks) == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("light_xception", 14_355_146),
+        ("midway_xception", 25_270_002),
+        # Midway's, but for four blocks: each 3 * (9 * 2 + 728 + 2) * 728 and 728 * (728 + 2).
+        ("light_midway_xception", 25_270_002 - 4 * 728 * (3 * 748 + 730)),
+    ],
+)
+def test_parameters_of_the_variants_of_xception(name: str, count: int) -> None:
+    assert _parameters(_abstract(name)) == count
+
+
+def test_blocks_of_midway_xception() -> None:
+    model = _abstract("midway_xception")
+    convs = [conv for block in model.blocks for conv in block.convs] + [model.exit1, model.exit2]
+    assert {conv.depthwise.kernel.shape[:3] for conv in convs} == {(3, 3, 2)}
+    assert [block.skip.stride for block in model.blocks] == [2, 2, 2] + [1] * 8 + [2]
+    assert all(block.skip_norm.scale.shape for block in model.blocks)
 
 
 def test_parameters_are_float32_even_in_bfloat16() -> None:
