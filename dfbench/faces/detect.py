@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +11,13 @@ import cv2
 import numpy as np
 
 from dfbench.config import DetectorName
+from dfbench.download import Checksum, DownloadError, download
 from dfbench.errors import UserError
 from dfbench.faces.images import RGB
 
 MODEL_VARIABLE = "DFBENCH_DETECTOR_MODEL"
-DOWNLOAD_TIMEOUT_S = 4.0
 MIN_SCORE = 0.5  # MediaPipe's own default
+_LARGEST = 16_000_000  # bytes of a model file
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,9 @@ def resolve_detector(
     if given is not None:
         return DetectorChoice(name, _checked(given / wanted.file if given.is_dir() else given))
     cached = cache_dir / wanted.file
-    if not _has_hash(cached, wanted.sha256):
-        problem = _download(f"{_STORE}/{wanted.file}", cached, wanted.sha256)
+    checksum = Checksum("sha256", wanted.sha256)
+    if not checksum.matches(cached):
+        problem = _download(f"{_STORE}/{wanted.file}", cached, checksum)
         if problem:
             return DetectorChoice(
                 "haar",
@@ -115,23 +115,12 @@ def _checked(path: Path) -> Path:
     return path
 
 
-def _has_hash(path: Path, sha256: str) -> bool:
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
-
-
-def _download(url: str, path: Path, sha256: str) -> str:
+def _download(url: str, path: Path, checksum: Checksum) -> str:
     """Fetch a file; return what went wrong, or an empty string."""
     try:
-        with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as answer:
-            data: bytes = answer.read(16_000_000)
-    except OSError as error:  # no network, refused, timed out, not found
-        return f"download failed: {getattr(error, 'reason', error)}"
-    if hashlib.sha256(data).hexdigest() != sha256:
-        return f"the file at {url} is not the expected one (sha256)"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+        download(url, path, checksum, largest=_LARGEST)
+    except DownloadError as error:
+        return str(error)
     return ""
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise urllib.error.URLError("no network in tests")
 
-    monkeypatch.setattr(detect.urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
     monkeypatch.delenv(detect.MODEL_VARIABLE, raising=False)
 
 
@@ -44,7 +45,7 @@ def test_download_passes_a_time_out(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         seen.update(kwargs, url=url)
         raise TimeoutError("timed out")
 
-    monkeypatch.setattr(detect.urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
     assert resolve_detector("mediapipe_short", cache_dir=tmp_path).name == "haar"
     assert 0 < seen["timeout"] <= 5
 
@@ -53,7 +54,7 @@ def test_a_wrong_download_is_not_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     import io
 
     monkeypatch.setattr(
-        detect.urllib.request, "urlopen", lambda url, timeout: io.BytesIO(b"<html>sign in</html>")
+        urllib.request, "urlopen", lambda url, timeout: io.BytesIO(b"<html>sign in</html>")
     )
     choice = resolve_detector("mediapipe_full", cache_dir=tmp_path)
     assert choice.name == "haar"

@@ -1,0 +1,74 @@
+"""One file from the network, kept only where its checksum is the expected one."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dfbench.progress import Progress
+
+TIMEOUT_S = 4.0  # of connecting, and of each wait for more
+LARGEST = 2_000_000_000  # bytes
+_PIECE = 1 << 20  # bytes
+
+
+class DownloadError(Exception):
+    """A download that gave no file; the message says why, and not from where."""
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """The digest of a file as its publisher gives it."""
+
+    algorithm: Literal["sha256", "md5"]
+    digest: str
+
+    def matches(self, path: Path) -> bool:
+        """Return whether there is such a file, with this content."""
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, self.algorithm).hexdigest() == self.digest
+
+
+def download(
+    url: str,
+    path: Path,
+    checksum: Checksum,
+    *,
+    largest: int = LARGEST,
+    progress: Progress | None = None,
+) -> None:
+    """Fetch a file into place, whole or not at all; `progress` counts bytes.
+
+    Raises:
+        DownloadError: No network, a refusal, a time-out, or content that is not the expected one.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _fetch(url, temporary, largest=largest, progress=progress)
+        if not checksum.matches(temporary):
+            raise DownloadError(f"the file at {url} is not the expected one ({checksum.algorithm})")
+        temporary.replace(path)
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise DownloadError(f"download failed: {reason}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _fetch(url: str, path: Path, *, largest: int, progress: Progress | None) -> None:
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer, path.open("wb") as file:
+        # What a server announces; its checksum is not said here, so nothing rests on the length.
+        total, done = getattr(answer, "length", None), 0
+        while (piece := answer.read(_PIECE)) and done <= largest:
+            file.write(piece)
+            done += len(piece)
+            if progress is not None and total:
+                progress(done, total)

@@ -1,0 +1,1 @@
+"""Pretrained weights: reading files of Keras and PyTorch, fitting them to our models."""
