@@ -11,6 +11,9 @@ share the gradient out instead of choosing one.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +24,22 @@ from jaxtyping import Float
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
 
+_plain = ContextVar("plain", default=False)
+
+
 def shifted() -> bool:
     """Return whether the CPU forms are in use."""
-    return jax.default_backend() == "cpu"
+    return jax.default_backend() == "cpu" and not _plain.get()
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Trace the operations of `jax.lax` on every platform."""
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
 
 
 def depthwise3x3(
@@ -162,14 +178,17 @@ def pointwise(
 
 
 def max_pool3x3(
-    images: Float[Array, "batch height width channel"],
+    images: Float[Array, "batch height width channel"], *, border: float = -np.inf
 ) -> Float[Array, "batch height2 width2 channel"]:
-    """Max-pool 3x3, stride 2, padding 1 (minus infinity); the side becomes ceil(side / 2)."""
-    return (_pool3_shifts if shifted() else _pool3_lax)(images)
+    """Max-pool 3x3, stride 2, padding 1 (of `border`); the side becomes ceil(side / 2)."""
+    return (_pool3_shifts if shifted() else _pool3_lax)(images, border)
 
 
-def _pool3_lax(images: Array) -> Array:
-    return _reduce_max(images, 3, 2, 1)
+def _pool3_lax(images: Array, border: float) -> Array:
+    if border == -np.inf:
+        return _reduce_max(images, 3, 2, 1)
+    pads = ((0, 0), (1, 1), (1, 1), (0, 0))
+    return _reduce_max(jnp.pad(images, pads, constant_values=border), 3, 2, 0)
 
 
 def _reduce_max(images: Array, window: int, stride: int, padding: int) -> Array:
@@ -181,12 +200,12 @@ def _reduce_max(images: Array, window: int, stride: int, padding: int) -> Array:
     return pooled
 
 
-def _pool3_shifts(images: Array) -> Array:
+def _pool3_shifts(images: Array, border: float) -> Array:
     height, width = images.shape[1:3]
     out_h, out_w = (height + 1) // 2, (width + 1) // 2
     # One more row and column than reached where the side is odd, so that one slice rule serves.
     pads = ((0, 0), (1, 2 * out_h + 1 - height), (1, 2 * out_w + 1 - width), (0, 0))
-    padded = jnp.pad(images, pads, constant_values=-jnp.inf)
+    padded = jnp.pad(images, pads, constant_values=border)
     rows = [padded[:, i : i + 2 * out_h : 2] for i in range(3)]
     tall = functools.reduce(jnp.maximum, rows)
     return functools.reduce(jnp.maximum, [tall[:, :, j : j + 2 * out_w : 2] for j in range(3)])

@@ -13,22 +13,29 @@ from jax import Array
 
 from dfbench.models import lowering
 
-SIDES = [(8, 6), (7, 7), (8, 5), (1, 3)]
-CHANNELS = 5
-# Sums of at most 9 (or, of the kernel's gradient, 3 * 64) float32 products of order one, added in
+SHAPES = [(3, 8, 6), (3, 7, 7), (1, 8, 5), (1, 1, 3)]  # batch, height, width
+CHANNELS = 6
+EVERY_SHAPE = pytest.mark.parametrize("shape", SHAPES, ids=str)
+# Sums of at most 18 (or, of the kernel's gradient, 3 * 64) float32 products of order one, added in
 # another order: some 1e-6; a wrong tap or border is off by order one.
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+# Of the largest number; bfloat16 keeps 8 bits, and 18 products are each rounded and added.
+BFLOAT16_ERROR = 0.03
 
 
 def _normal(seed: int, *shape: int) -> Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    """Numbers that bfloat16 has too, in float32."""
+    values = np.random.default_rng(seed).normal(size=shape)
+    return jnp.asarray(values, jnp.bfloat16).astype(jnp.float32)
 
 
-def _distinct(height: int, width: int) -> Array:
+def _distinct(batch: int, height: int, width: int) -> Array:
     """Images without ties, of which pooling's gradient would depend on the form."""
-    size = 3 * height * width * CHANNELS
-    values = np.random.default_rng(2).permutation(size).reshape(3, height, width, CHANNELS)
-    return jnp.asarray(values / size - 0.5, jnp.float32)
+    size = batch * height * width * CHANNELS
+    order = np.random.default_rng(2).permutation(size).reshape(batch, height, width, CHANNELS)
+    # Neighbours among the numbers of bfloat16, from 1/4 up, with either sign.
+    bits = (0x3E80 + order // 2 + 0x8000 * (order % 2)).astype(np.uint16)
+    return jnp.asarray(bits).view(jnp.bfloat16).astype(jnp.float32)
 
 
 def _value_and_gradients(
@@ -41,73 +48,74 @@ def _value_and_gradients(
     return both
 
 
-def _assert_same(
-    monkeypatch: pytest.MonkeyPatch, function: Callable[..., Array], *inputs: Array
-) -> None:
-    """Compare values, and gradients by every input, of the CPU forms with those of lax."""
-    results = []
-    for shifted in (True, False):
-        monkeypatch.setattr(lowering, "shifted", lambda shifted=shifted: shifted)
-        shape = jax.eval_shape(function, *inputs).shape
-        results.append(jax.jit(_value_and_gradients(function))(_normal(9, *shape), *inputs))
-    (value, gradients), (expected, expected_gradients) = results
-    np.testing.assert_allclose(value, expected, **TOLERANCE)
-    for gradient, wanted in zip(gradients, expected_gradients, strict=True):
+def _run(function: Callable[..., Array], dtype: type, *inputs: Array) -> list[Array]:
+    """Return the value, and the gradients by every input."""
+    inputs = tuple(leaf.astype(dtype) for leaf in inputs)
+    cotangent = _normal(9, *jax.eval_shape(function, *inputs).shape).astype(dtype)
+    value, gradients = jax.jit(_value_and_gradients(function))(cotangent, *inputs)
+    return [value, *gradients]
+
+
+def _assert_same(function: Callable[..., Array], *inputs: Array) -> None:
+    """Compare the CPU form, in float32 and in bfloat16, with that of lax in float32."""
+    with lowering.plain():
+        expected = _run(function, jnp.float32, *inputs)
+    found = _run(function, jnp.float32, *inputs)
+    narrow = _run(function, jnp.bfloat16, *inputs)
+    for wanted, wide, rounded in zip(expected, found, narrow, strict=True):
         assert np.any(wanted != 0)
-        np.testing.assert_allclose(gradient, wanted, **TOLERANCE)
+        np.testing.assert_allclose(wide, wanted, **TOLERANCE)
+        assert rounded.dtype == jnp.bfloat16
+        error = np.max(np.abs(rounded.astype(jnp.float32) - wanted))
+        assert error <= BFLOAT16_ERROR * np.max(np.abs(wanted))
 
 
 def test_cpu_forms_are_in_use_on_a_cpu() -> None:
     assert lowering.shifted()
+    with lowering.plain():
+        assert not lowering.shifted()
+    assert lowering.shifted()
 
 
-@pytest.mark.parametrize(("height", "width"), SIDES)
-def test_depthwise(monkeypatch: pytest.MonkeyPatch, height: int, width: int) -> None:
-    images, kernel = _normal(0, 3, height, width, CHANNELS), _normal(1, 3, 3, 1, CHANNELS)
-    _assert_same(monkeypatch, lowering.depthwise3x3, images, kernel)
+@EVERY_SHAPE
+def test_depthwise(shape: tuple[int, int, int]) -> None:
+    images, kernel = _normal(0, *shape, CHANNELS), _normal(1, 3, 3, 1, CHANNELS)
+    _assert_same(lowering.depthwise3x3, images, kernel)
+
+
+@EVERY_SHAPE
+def test_grouped(shape: tuple[int, int, int]) -> None:
+    images, kernel = _normal(0, *shape, CHANNELS), _normal(1, 3, 3, 2, CHANNELS)
+    _assert_same(lowering.grouped3x3, images, kernel)
+
+
+def test_groups_are_pairs_of_neighbours() -> None:
+    images = _normal(0, 1, 5, 5, CHANNELS)
+    kernel = _normal(1, 3, 3, 2, CHANNELS)
+    changed = lowering.grouped3x3(images.at[..., 2].add(1.0), kernel)
+    moved = np.any(np.asarray(changed != lowering.grouped3x3(images, kernel)), (0, 1, 2))
+    assert moved.tolist() == [False, False, True, True, False, False]
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize(("height", "width"), SIDES)
-def test_pointwise(monkeypatch: pytest.MonkeyPatch, height: int, width: int, stride: int) -> None:
-    images, kernel = _normal(0, 3, height, width, CHANNELS), _normal(1, 1, 1, CHANNELS, 4)
-    _assert_same(monkeypatch, partial(lowering.pointwise, stride=stride), images, kernel)
+@EVERY_SHAPE
+def test_pointwise(shape: tuple[int, int, int], stride: int) -> None:
+    images, kernel = _normal(0, *shape, CHANNELS), _normal(1, 1, 1, CHANNELS, 4)
+    _assert_same(partial(lowering.pointwise, stride=stride), images, kernel)
 
 
-@pytest.mark.parametrize(("height", "width"), SIDES)
-def test_max_pool3x3(monkeypatch: pytest.MonkeyPatch, height: int, width: int) -> None:
-    images = _distinct(height, width)
-    _assert_same(monkeypatch, lowering.max_pool3x3, images)
-    assert lowering.max_pool3x3(images).shape == (3, -(-height // 2), -(-width // 2), CHANNELS)
+@pytest.mark.parametrize("border", [-np.inf, 0.0])
+@EVERY_SHAPE
+def test_max_pool3x3(shape: tuple[int, int, int], border: float) -> None:
+    images = _distinct(*shape)
+    _assert_same(partial(lowering.max_pool3x3, border=border), images)
+    batch, height, width = shape
+    pooled = lowering.max_pool3x3(-jnp.abs(images), border=border)
+    assert pooled.shape == (batch, -(-height // 2), -(-width // 2), CHANNELS)
+    assert np.all(pooled[:, 0] == 0 if border == 0 else pooled < 0)
 
 
 @pytest.mark.parametrize("window", [2, 4])
-@pytest.mark.parametrize(("height", "width"), [(8, 8), (11, 5)])
-def test_max_pool(monkeypatch: pytest.MonkeyPatch, height: int, width: int, window: int) -> None:
-    images = _distinct(height, width)
-    _assert_same(monkeypatch, partial(lowering.max_pool, window=window), images)
-    expected = (3, height // window, width // window, CHANNELS)
-    assert lowering.max_pool(images, window).shape == expected
-
-
-def test_tied_maxima_share_the_gradient() -> None:
-    gradient = jax.grad(lambda x: jnp.sum(lowering.max_pool(x, 2)))(jnp.ones((1, 4, 4, 1)))
-    np.testing.assert_allclose(gradient, np.full((1, 4, 4, 1), 0.25))
-
-
-@pytest.mark.parametrize(
-    ("function", "shapes"),
-    [
-        (lowering.depthwise3x3, [(2, 6, 6, 4), (3, 3, 1, 4)]),
-        (lowering.pointwise, [(2, 6, 6, 4), (1, 1, 4, 8)]),
-        (lowering.max_pool3x3, [(2, 6, 6, 4)]),
-        (partial(lowering.max_pool, window=2), [(2, 6, 6, 4)]),
-    ],
-)
-def test_bfloat16_stays_bfloat16(
-    function: Callable[..., Array], shapes: list[tuple[int, ...]]
-) -> None:
-    inputs = [jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in shapes]
-    cotangent = jax.eval_shape(function, *inputs)
-    value, gradients = jax.eval_shape(_value_and_gradients(function), cotangent, *inputs)
-    assert [leaf.dtype for leaf in (value, *gradients)] == [jnp.bfloat16] * (1 + len(shapes))
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 9, 11)], ids=str)
+def test_max_pool(shape: tuple[int, int, int], window: int) -> None:
+    _assert_same(partial(lowering.max_pool, window=window), _distinct(*shape))
