@@ -213,18 +213,27 @@ _he_normal = drawn_flat(nnx.initializers.he_normal())
 
 
 class Pointwise(nnx.Module):
-    """1x1 convolution without bias; kernel He-normal."""
+    """1x1 convolution, without bias unless told; kernel He-normal."""
 
     def __init__(
-        self, channels: int, out: int, *, stride: int = 1, dtype: jnp.dtype, rngs: nnx.Rngs
+        self,
+        channels: int,
+        out: int,
+        *,
+        stride: int = 1,
+        bias: bool = False,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
     ) -> None:
         self.kernel = nnx.Param(_he_normal(rngs.params(), (1, 1, channels, out), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(out, jnp.float32)) if bias else None
         self.stride = stride
         self.dtype = dtype
 
     def __call__(self, x: Float[Array, "batch height width channel"]) -> Array:
         """Mix the channels at each (strided) position."""
-        return lowering.pointwise(x, self.kernel[...].astype(self.dtype), self.stride)
+        mixed = lowering.pointwise(x, self.kernel[...].astype(self.dtype), self.stride)
+        return mixed if self.bias is None else mixed + _wide(self.bias[...].astype(self.dtype))
 
 
 class Depthwise(nnx.Module):

@@ -24,6 +24,11 @@ _MODULES = {
     "light_xception": "dfbench.models.xception",
     "meso4": "dfbench.models.meso4",
     "midway_xception": "dfbench.models.xception",
+    "resnet18": "dfbench.models.resnet",
+    "resnet34": "dfbench.models.resnet",
+    "resnet50": "dfbench.models.resnet",
+    "resnet50v1_5": "dfbench.models.resnet",
+    "resnet50v2": "dfbench.models.resnet",
     "xception": "dfbench.models.xception",
 }
 _SPECS: dict[str, ModelSpec] = {}

@@ -11,9 +11,10 @@ from flax import nnx
 
 from dfbench.config import ModelConfig
 from dfbench.models import lowering
-from dfbench.models.layers import drawn_flat
+from dfbench.models.layers import Pointwise, drawn_flat
 from dfbench.models.meso4 import Meso4
 from dfbench.models.registry import get_model
+from dfbench.models.resnet import ResNet, ResNetV2, Unit
 from dfbench.models.xception import Block, Xception
 
 Build = Callable[[ModelConfig], nnx.Module]
@@ -31,11 +32,27 @@ def _midway(config: ModelConfig) -> nnx.Module:
     return Xception(config, middle_blocks=1, grouped=True, skip_everywhere=True, rngs=nnx.Rngs(0))
 
 
-SMALL = pytest.mark.parametrize(
-    ("build", "side"),
-    [(_meso4, 64), (_xception, 32), (_midway, 32)],
-    ids=["meso4", "xception", "midway"],
-)
+def _resnet(unit: Unit) -> Build:
+    def build(config: ModelConfig) -> nnx.Module:
+        return ResNet(config, unit=unit, depths=(1, 2), widths=(4, 8), rngs=nnx.Rngs(0))
+
+    return build
+
+
+def _resnetv2(config: ModelConfig) -> nnx.Module:
+    return ResNetV2(config, depths=(2, 2), widths=(4, 8), rngs=nnx.Rngs(0))
+
+
+SMALL_MODELS: dict[str, tuple[Build, int]] = {
+    "meso4": (_meso4, 64),
+    "xception": (_xception, 32),
+    "midway": (_midway, 32),
+    "resnet basic": (_resnet("basic"), 32),
+    "resnet bottleneck": (_resnet("bottleneck"), 32),
+    "resnet v1.5": (_resnet("bottleneck_v1_5"), 32),
+    "resnet v2": (_resnetv2, 32),
+}
+SMALL = pytest.mark.parametrize(("build", "side"), SMALL_MODELS.values(), ids=SMALL_MODELS.keys())
 
 
 def _parameters(model: nnx.Module) -> int:
@@ -88,6 +105,41 @@ def test_blocks_of_midway_xception() -> None:
     assert {conv.depthwise.kernel.shape[:3] for conv in convs} == {(3, 3, 2)}
     assert [block.skip.stride for block in model.blocks] == [2, 2, 2] + [1] * 8 + [2]
     assert all(block.skip_norm.scale.shape for block in model.blocks)
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        # Those of torchvision, with 1,000 outputs.
+        ("resnet18", 11_689_512),
+        ("resnet34", 21_797_672),
+        ("resnet50", 25_557_032),
+        ("resnet50v1_5", 25_557_032),
+        # Keras' trainable ones.
+        ("resnet50v2", 25_613_800 - 45_440),
+    ],
+)
+def test_parameters_of_resnets(name: str, published: int) -> None:
+    model = _abstract(name)
+    features = model.head.output.kernel.shape[0]
+    assert _parameters(model) == published - 999 * (features + 1)
+
+
+def _strides(name: str) -> list[list[list[int]]]:
+    """Of the convolutions of the second stage's units."""
+    return [
+        [np.max(conv.stride if isinstance(conv, Pointwise) else conv.strides) for conv in u.convs]
+        for u in _abstract(name).stages[1]
+    ]
+
+
+def test_where_resnets_stride() -> None:
+    assert _strides("resnet34") == [[2, 1]] + [[1, 1]] * 3
+    assert _strides("resnet50") == [[2, 1, 1]] + [[1, 1, 1]] * 3
+    assert _strides("resnet50v1_5") == [[1, 2, 1]] + [[1, 1, 1]] * 3
+    assert _strides("resnet50v2") == [[1, 1, 1]] * 3 + [[1, 2, 1]]
+    assert [u.identity for u in _abstract("resnet34").stages[0]] == [True] * 3
+    assert [u.identity for u in _abstract("resnet50").stages[0]] == [False, True, True]
 
 
 def test_parameters_are_float32_even_in_bfloat16() -> None:
