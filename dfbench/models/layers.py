@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -61,6 +61,34 @@ class BatchNorm(nnx.Module):
             running[...] = running[...] + jnp.broadcast_to(new / seen, change.shape) * change
         self.seen[...] = seen
         return y
+
+
+@runtime_checkable
+class ForeignBatchNorms(Protocol):
+    """A module around another library's network, which knows its batch norms by name.
+
+    Attributes:
+        batch_norm_names: All of them, dotted, from the module down.
+        frozen_batch_norms: Those that use running statistics in training too.
+    """
+
+    batch_norm_names: tuple[str, ...]
+    frozen_batch_norms: tuple[str, ...]
+
+
+def freeze_statistics(model: nnx.Module, frozen: Callable[[str], bool]) -> None:
+    """Let the batch norms whose dotted name is `frozen` keep their running statistics in training.
+
+    They normalise by those too. To be called after `model.train()`, which frees all of them.
+    """
+    for path, module in nnx.iter_modules(model):
+        name = ".".join(str(part) for part in path)
+        if isinstance(module, BatchNorm):
+            module.use_running_average = frozen(name)
+        elif isinstance(module, ForeignBatchNorms):
+            start = f"{name}." if name else ""
+            names = module.batch_norm_names
+            module.frozen_batch_norms = tuple(n for n in names if frozen(f"{start}{n}"))
 
 
 def _wide(channels: Array) -> Array:

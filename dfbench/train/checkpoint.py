@@ -114,6 +114,24 @@ def restore(run_dir: Path, name: str, like: TrainState) -> Checkpoint:
     return Checkpoint(state=state, iterator=iterator, progress=progress)
 
 
+def read_progress(run_dir: Path, name: str) -> Any:
+    """Read the loop's bookkeeping of a checkpoint alone.
+
+    Raises:
+        UserError: There is none, or it is damaged.
+    """
+    path = _recovered(checkpoint_dir(run_dir, name)).resolve()
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            found = checkpointer.restore(path, ocp.args.Composite(meta=ocp.args.JsonRestore()))
+        return found.meta["progress"]
+    except Exception as error:  # orbax, tensorstore and json each raise their own
+        raise UserError(
+            f"{path}: the checkpoint is damaged ({str(error)[:200]}); "
+            "delete the folder to train anew"
+        ) from error
+
+
 def _shapes(tree: Any) -> list[tuple[tuple[int, ...], str]]:
     return [(leaf.shape, np.dtype(leaf.dtype).name) for leaf in jax.tree.leaves(tree)]
 

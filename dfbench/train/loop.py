@@ -13,14 +13,21 @@ from typing import Any, Literal, Protocol
 import jax
 import numpy as np
 
-from dfbench.config import RunConfig
+from dfbench.config import RunConfig, phases_of, total_epochs
 from dfbench.errors import UserError
 from dfbench.progress import Progress
 from dfbench.train import checkpoint
 from dfbench.train.checkpoint import BEST, LAST, Checkpoint
 from dfbench.train.history import History
 from dfbench.train.parallel import check_batch_size, pmap_train_step
-from dfbench.train.state import Networks, TrainState, create_state, without_optimizer
+from dfbench.train.state import (
+    Networks,
+    TrainState,
+    begin_phase,
+    build_networks,
+    create_state,
+    without_optimizer,
+)
 from dfbench.train.step import make_train_step
 
 LOG_EVERY = 10  # steps
@@ -92,10 +99,17 @@ class _Marks:
 
     step: int = 0
     epochs: int = 0  # finished, with their validation
+    phase: int = 0
+    phase_start: int = 0  # `epochs` when the phase began
     best_epoch: int = 0
     best_auc: float | None = None
     best_loss: float = math.inf
     losses: list[float] = field(default_factory=list)  # since the last row of metrics.jsonl
+
+    @property
+    def waited(self) -> int:
+        """Epochs of this phase without a better validation."""
+        return self.epochs - max(self.best_epoch, self.phase_start)
 
     def improved_by(self, validation: Validation) -> bool:
         """Compare by AUC, ties by loss; without AUC by loss."""
@@ -142,31 +156,36 @@ def fit(
     class_weights: tuple[float, float],
     validate: Callable[[TrainState], Validation],
     run_dir: Path,
+    start: Callable[[TrainState], TrainState] | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> FitResult:
     """Train by `config`; keep the best epoch by the val split of the *source* dataset.
 
+    Each phase goes on from the last state of the one before, with an optimizer of its own; where
+    patience runs out, its phase ends. The best epoch is the best of all phases.
+
     Writes `metrics.jsonl` and `checkpoints/{last,best}` under `run_dir`. A resumed training ends
     with the same parameters, bit for bit, and the same metrics but for their timing.
 
     Args:
-        config: Of it `seed`, `model`, `augment`, `optim` and `training`.
+        config: Of it `seed`, `model`, `augment`, `optim`, `training` and `phases`.
         batches: Endless; its position is part of a checkpoint.
         steps_per_epoch: Steps between two validations.
         class_weights: Of real and fake examples in the loss.
         validate: Scores a state on the source's val split. Nothing else chooses the checkpoint.
         run_dir: Of this run; without `resume` an earlier training in it is deleted.
+        start: Replaces the random parameters of the first state, for example by imported ones.
         resume: Go on from `checkpoints/last`, if there is one.
         progress: Called with steps.
 
     Raises:
-        UserError: The batch cannot be split over the devices, the loss is no longer finite, or
-            the checkpoint to resume from does not fit.
+        UserError: The batch cannot be split over the devices, a phase names no parameter, the
+            loss is no longer finite, or the checkpoint to resume from does not fit.
     """
     check_batch_size(config.training.batch_size)
     loop = _Loop(config, batches, steps_per_epoch, class_weights, validate, run_dir, progress)
-    loop.begin(resume)
+    loop.begin(resume, start)
     return loop.run()
 
 
@@ -184,30 +203,48 @@ class _Loop:
         progress: Progress | None,
     ) -> None:
         self.config, self.batches, self.run_dir = config, batches, run_dir
-        self.steps_per_epoch = steps_per_epoch
+        self.steps_per_epoch, self.class_weights = steps_per_epoch, class_weights
         self.validate, self.progress = validate, progress
+        self.phases = phases_of(config)
         self.state, self.networks = create_state(config, steps_per_epoch=steps_per_epoch)
-        self.step = pmap_train_step(make_train_step(self.networks, config, class_weights))
+        for phase in range(1, len(self.phases)):  # a wrong pattern shows before hours of training
+            build_networks(config, phase=phase)
         self.history = History(run_dir / "metrics.jsonl")
         self.marks, self.watch = _Marks(), _Stopwatch()
         self.pending: tuple[int, dict[str, jax.Array]] | None = None  # metrics not yet read
 
-    def begin(self, resume: bool) -> None:
+    def begin(self, resume: bool, start: Callable[[TrainState], TrainState] | None) -> None:
         """Take up the last checkpoint, or clear the way for a new training."""
         self.run_dir.mkdir(parents=True, exist_ok=True)
         if resume and checkpoint.exists(self.run_dir, LAST):
+            self.marks = _Marks(**checkpoint.read_progress(self.run_dir, LAST))
+            if self.marks.phase:
+                self._enter_phase()
             found = checkpoint.restore(self.run_dir, LAST, self.state)
-            self.state, self.marks = found.state, _Marks(**found.progress)
+            self.state = found.state
             self.batches.set_state(found.iterator)
         else:
             shutil.rmtree(self.run_dir / "checkpoints", ignore_errors=True)
+            if start is not None:
+                self.state = start(self.state)
         self.history.keep_until(self.marks.step)
+
+    def _enter_phase(self) -> None:
+        """Take the optimizer and the frozen parameters of the phase that the marks name."""
+        self.networks = build_networks(
+            self.config, steps_per_epoch=self.steps_per_epoch, phase=self.marks.phase
+        )
+        self.state = begin_phase(self.state, self.networks)
 
     def run(self) -> FitResult:
         start = time.perf_counter()
-        while self.marks.epochs < self.config.training.epochs and not self._out_of_patience():
-            self._train_epoch()
-            self._validate_epoch()
+        while True:
+            self._run_phase()
+            if self.marks.phase + 1 == len(self.phases):
+                break
+            self.marks.phase += 1
+            self.marks.phase_start = self.marks.epochs
+            self._enter_phase()
         best = checkpoint.restore(self.run_dir, BEST, without_optimizer(self.state))
         marks, watch = self.marks, self.watch
         return FitResult(
@@ -217,16 +254,27 @@ class _Loop:
             best_val_auc=marks.best_auc,
             best_val_loss=marks.best_loss,
             selected_by="val loss" if marks.best_auc is None else "val video AUC",
-            stopped_early=marks.epochs < self.config.training.epochs,
+            stopped_early=marks.epochs < total_epochs(self.config),
             wall_seconds=time.perf_counter() - start,
             images_per_s=watch.images / watch.seconds if watch.seconds else None,
             best=best.state,
             networks=self.networks,
         )
 
+    def _run_phase(self) -> None:
+        end = self.marks.phase_start + self.phases[self.marks.phase].epochs
+        if self.marks.epochs >= end or self._out_of_patience():
+            return
+        step = make_train_step(self.networks, self.config, self.class_weights)
+        self.step = pmap_train_step(step)
+        self.watch.since = None  # the first step compiles
+        while self.marks.epochs < end and not self._out_of_patience():
+            self._train_epoch()
+            self._validate_epoch()
+
     def _out_of_patience(self) -> bool:
         patience = self.config.training.patience
-        return patience > 0 and self.marks.epochs - self.marks.best_epoch >= patience
+        return patience > 0 and self.marks.waited >= patience
 
     def _train_epoch(self) -> None:
         end = (self.marks.epochs + 1) * self.steps_per_epoch
@@ -253,14 +301,15 @@ class _Loop:
         self.pending = None
         loss = float(metrics["loss"])
         if not math.isfinite(loss):
+            lr = self.phases[self.marks.phase].optim.lr
             raise UserError(
                 f"the loss is {loss} at step {step}: try a lower learning rate "
-                f"(--set optim.lr={self.config.optim.lr / 10:g}) or --set model.dtype=float32"
+                f"(--set optim.lr={lr / 10:g}) or --set model.dtype=float32"
             )
         marks = self.marks
         marks.losses.append(loss)
         self.watch.tick(self.config.training.batch_size)
-        total = self.config.training.epochs * self.steps_per_epoch
+        total = total_epochs(self.config) * self.steps_per_epoch
         if self.progress is not None:
             self.progress(step, total, f"loss {loss:.3f}")
         if step % LOG_EVERY == 0 or step % self.steps_per_epoch == 0:
@@ -268,7 +317,9 @@ class _Loop:
                 step=step,
                 epoch=(step - 1) // self.steps_per_epoch + 1,
                 loss=sum(marks.losses) / len(marks.losses),
-                lr=float(self.networks.schedule(step - 1)),
+                lr=float(
+                    self.networks.schedule(step - 1 - marks.phase_start * self.steps_per_epoch)
+                ),
                 images_per_s=self.watch.rate(),
             )
             marks.losses.clear()

@@ -13,11 +13,11 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Int
 
-from dfbench.config import RunConfig
+from dfbench.config import RunConfig, phases_of
+from dfbench.models.layers import freeze_statistics
 from dfbench.models.registry import ModelSpec, get_model
 from dfbench.train.optim import make_optimizer, make_schedule
-
-Tree = Any  # nested dicts of arrays
+from dfbench.train.phases import Tree, frozen_statistics, partition, trained_names
 
 
 @jax.tree_util.register_dataclass
@@ -27,9 +27,9 @@ class TrainState:
 
     Attributes:
         step: Steps taken, int32.
-        params: Trainable parameters, float32.
+        params: Parameters, float32; a phase may leave some as they are.
         batch_stats: Running means and variances of batch norm, float32.
-        opt_state: The optimizer's; None in a state that only predicts.
+        opt_state: The optimizer's of this phase; None in a state that only predicts.
     """
 
     step: Int[Array, ""]
@@ -46,40 +46,44 @@ class Networks:
         graphdef_train: With dropout, and statistics of the batch.
         graphdef_eval: Without dropout, and with running statistics.
         spec: Input size, mean and standard deviation among others.
-        optimizer: Its updates include the learning rate.
-        schedule: The learning rate of a step.
+        trained: Dotted names of the parameters that this phase changes.
+        optimizer: Of those; its updates include the learning rate.
+        schedule: The learning rate of a step of this phase, counted from 0.
     """
 
     graphdef_train: nnx.GraphDef[Any]
     graphdef_eval: nnx.GraphDef[Any]
     spec: ModelSpec
+    trained: frozenset[str]
     optimizer: optax.GradientTransformation
     schedule: optax.Schedule
 
 
-def build_networks(config: RunConfig, *, steps_per_epoch: int = 1) -> Networks:
-    """Build what stays fixed, without making any parameter.
+def build_networks(config: RunConfig, *, steps_per_epoch: int = 1, phase: int = 0) -> Networks:
+    """Build what stays fixed in a phase of the training, without making any parameter.
 
     `steps_per_epoch` matters to the schedule only: leave it out to predict.
 
     Raises:
-        UserError: Unknown model, optimizer or schedule.
+        UserError: Unknown model, optimizer or schedule, or a phase that fits no parameter.
     """
     spec = get_model(config.model.name)
+    part = phases_of(config)[phase]
     schedule = make_schedule(
-        config.optim,
-        steps_per_epoch=steps_per_epoch,
-        total_steps=steps_per_epoch * config.training.epochs,
+        part.optim, steps_per_epoch=steps_per_epoch, total_steps=steps_per_epoch * part.epochs
     )
     model = nnx.eval_shape(lambda: spec.build(config.model, nnx.Rngs(0)))
+    trained = trained_names(nnx.to_pure_dict(nnx.state(model, nnx.Param)), part)
     model.train()
+    freeze_statistics(model, frozen_statistics(part))
     graphdef_train = nnx.graphdef(model)
     model.eval()
     return Networks(
         graphdef_train=graphdef_train,
         graphdef_eval=nnx.graphdef(model),
         spec=spec,
-        optimizer=make_optimizer(config.optim, schedule),
+        trained=trained,
+        optimizer=make_optimizer(part.optim, schedule),
         schedule=schedule,
     )
 
@@ -104,10 +108,21 @@ def create_state(
             step=jnp.zeros((), jnp.int32),
             params=params,
             batch_stats=nnx.to_pure_dict(batch_stats),
-            opt_state=networks.optimizer.init(params),
+            opt_state=first_opt_state(networks, params),
         )
 
     return make(), networks
+
+
+def first_opt_state(networks: Networks, params: Tree) -> Any:
+    """Return the optimizer's state before the first step of its phase."""
+    return networks.optimizer.init(partition(params, networks.trained)[0])
+
+
+def begin_phase(state: TrainState, networks: Networks) -> TrainState:
+    """Return the state with a new optimizer: that of the phase of `networks`."""
+    opt_state = jax.jit(lambda params: first_opt_state(networks, params))(state.params)
+    return dataclasses.replace(state, opt_state=opt_state)
 
 
 def without_optimizer(state: TrainState) -> TrainState:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +16,8 @@ from jaxtyping import Float, Int
 from dfbench.config import RunConfig
 from dfbench.train.augment import augment, example_keys, normalise, to_unit
 from dfbench.train.parallel import AXIS
-from dfbench.train.state import Networks, TrainState, Tree
+from dfbench.train.phases import Tree, combine, partition
+from dfbench.train.state import Networks, TrainState
 
 _DROPOUT_STREAM = 2**31 - 1  # no example stands at this position
 
@@ -62,10 +62,12 @@ def make_train_step(
         images = normalise(images, networks.spec)
         dropout = _dropout_key(config.seed, state.step)
 
-        def local_loss(params: Tree) -> tuple[Array, tuple[Array, Tree]]:
+        trained, fixed = partition(state.params, networks.trained)
+
+        def local_loss(trained: Tree) -> tuple[Array, tuple[Array, Tree]]:
             model = nnx.merge(
                 networks.graphdef_train,
-                nnx.State(params),
+                nnx.State(combine(trained, fixed)),
                 nnx.State(state.batch_stats),
                 copy=True,
             )
@@ -75,12 +77,16 @@ def make_train_step(
             return total / jnp.maximum(lax.psum(weight, AXIS), 1e-6), (logits, stats)
 
         # The local losses add up to the loss, so the local gradients add up to its gradient.
-        (loss, (logits, stats)), grads = jax.value_and_grad(local_loss, has_aux=True)(state.params)
+        (loss, (logits, stats)), grads = jax.value_and_grad(local_loss, has_aux=True)(trained)
         grads = lax.psum(grads, AXIS)
         correct = ((logits > 0) == (batch["label"] == 1)).astype(jnp.float32) * batch["mask"]
         metrics = {"loss": loss, "correct": jnp.sum(correct), "count": jnp.sum(batch["mask"])}
         metrics = lax.psum(metrics, AXIS) | {"grad_norm": optax.tree.norm(grads)}
-        return _apply(networks.optimizer, state, grads, stats), metrics
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes its int32 count with floats
+            updates, opt_state = networks.optimizer.update(grads, state.opt_state, trained)
+        params = combine(optax.apply_updates(trained, updates), fixed)
+        new = TrainState(step=state.step + 1, params=params, batch_stats=stats, opt_state=opt_state)
+        return new, metrics
 
     return step
 
@@ -88,12 +94,3 @@ def make_train_step(
 def _dropout_key(seed: int, step: Int[Array, ""]) -> Array:
     key = jax.random.fold_in(jax.random.key(seed), step)
     return jax.random.fold_in(key, _DROPOUT_STREAM)
-
-
-def _apply(
-    optimizer: optax.GradientTransformation, state: TrainState, grads: Tree, stats: Tree
-) -> TrainState:
-    with jax.numpy_dtype_promotion("standard"):  # optax mixes its int32 count with floats
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params: Any = optax.apply_updates(state.params, updates)
-    return TrainState(step=state.step + 1, params=params, batch_stats=stats, opt_state=opt_state)

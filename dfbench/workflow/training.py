@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dfbench.config import RunConfig, training_hash, write_toml
+from dfbench.config import RunConfig, total_epochs, training_hash, write_toml
 from dfbench.data.pipeline import (
     SplitView,
     class_weights,
@@ -127,7 +127,7 @@ def _fit(
         workers=config.data.workers,
     )
     title = f"training {config.model.name} on {config.train}"
-    reporter.say(f"{title}: {len(view)} crops, at most {config.training.epochs} epochs")
+    reporter.say(f"{title}: {len(view)} crops, at most {total_epochs(config)} epochs")
     with reporter.bar(title, "step") as progress:
         return fit(
             config,

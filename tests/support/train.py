@@ -25,7 +25,13 @@ from dfbench.models.meso4 import Meso4
 from dfbench.models.registry import register
 from dfbench.models.xception import Xception
 from dfbench.train.parallel import Batch, pmap_train_step
-from dfbench.train.state import Networks, TrainState, abstract_state, build_networks
+from dfbench.train.state import (
+    Networks,
+    TrainState,
+    abstract_state,
+    build_networks,
+    first_opt_state,
+)
 from dfbench.train.step import make_train_step
 
 Wrap = Callable[..., Callable[..., Any]]
@@ -104,7 +110,7 @@ def filled_state(config: RunConfig) -> tuple[TrainState, Networks]:
 
     like = abstract_state(config, optimizer=False)
     params, stats = (jax.tree.map(draw, tree) for tree in (like.params, like.batch_stats))
-    opt_state = jax.tree.map(np.asarray, networks.optimizer.init(params))
+    opt_state = jax.tree.map(np.asarray, first_opt_state(networks, params))
     step = np.zeros((), np.int32)
     return TrainState(step=step, params=params, batch_stats=stats, opt_state=opt_state), networks
 
