@@ -14,6 +14,10 @@ from dfbench.models.layers import BatchNorm, Head, drawn_flat
 from dfbench.models.registry import register
 
 INPUT_SIZE = 256
+PAPER = (
+    "Afchar, Nozick, Yamagishi, Echizen. MesoNet: a Compact Facial Video Forgery Detection "
+    "Network. WIFS 2018, arXiv:1809.00888"
+)
 # Output channels, side of the kernel, window of the pooling.
 _STAGES = ((8, 3, 2), (8, 5, 2), (16, 5, 2), (16, 5, 4))
 
@@ -69,10 +73,8 @@ class Meso4(nnx.Module):
     name="meso4",
     summary="Meso-4: four small convolutions, 28 thousand parameters",
     input_size=INPUT_SIZE,
-    paper=(
-        "Afchar, Nozick, Yamagishi, Echizen. MesoNet: a Compact Facial Video Forgery Detection "
-        "Network. WIFS 2018, arXiv:1809.00888"
-    ),
+    paper=PAPER,
+    parameters=27_977,
 )
 def build(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     """Build Meso-4 for 256 px."""

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     Build = Callable[[ModelConfig, nnx.Rngs], nnx.Module]
 
 ENTRY_POINTS = "dfbench.models"
+KERAS_PREFIX = "keras:"
 
 # The module of each model; importing it runs its `register`.
 _MODULES = {
     "light_midway_xception": "dfbench.models.xception",
     "light_xception": "dfbench.models.xception",
     "meso4": "dfbench.models.meso4",
+    "mesoinception4": "dfbench.models.mesoinception4",
     "midway_xception": "dfbench.models.xception",
     "resnet18": "dfbench.models.resnet",
     "resnet34": "dfbench.models.resnet",

@@ -13,6 +13,7 @@ from dfbench.config import ModelConfig
 from dfbench.models import lowering
 from dfbench.models.layers import Pointwise, drawn_flat
 from dfbench.models.meso4 import Meso4
+from dfbench.models.mesoinception4 import Inception, MesoInception4
 from dfbench.models.registry import get_model
 from dfbench.models.resnet import ResNet, ResNetV2, Unit
 from dfbench.models.xception import Block, Xception
@@ -22,6 +23,10 @@ Build = Callable[[ModelConfig], nnx.Module]
 
 def _meso4(config: ModelConfig) -> nnx.Module:
     return Meso4(config, input_size=64, rngs=nnx.Rngs(0))
+
+
+def _mesoinception4(config: ModelConfig) -> nnx.Module:
+    return MesoInception4(config, input_size=64, rngs=nnx.Rngs(0))
 
 
 def _xception(config: ModelConfig) -> nnx.Module:
@@ -45,6 +50,7 @@ def _resnetv2(config: ModelConfig) -> nnx.Module:
 
 SMALL_MODELS: dict[str, tuple[Build, int]] = {
     "meso4": (_meso4, 64),
+    "mesoinception4": (_mesoinception4, 64),
     "xception": (_xception, 32),
     "midway": (_midway, 32),
     "resnet basic": (_resnet("basic"), 32),
@@ -75,8 +81,20 @@ def _filled(build: Build) -> Any:
     return model
 
 
-def test_parameters_of_meso4() -> None:
+def test_parameters_of_mesonets() -> None:
     assert _parameters(_abstract("meso4")) == 27_977
+    assert _parameters(_abstract("mesoinception4")) == 28_615
+
+
+def test_branches_of_an_inception_module() -> None:
+    """One pixel lights up what each branch's kernel reaches: 1, 3, 5 and 7 px across."""
+    module = Inception(1, (1, 1, 1, 1), dtype=jnp.dtype("float32"), rngs=nnx.Rngs(0))
+    for conv in module.convs:
+        conv.kernel[...] = jnp.ones_like(conv.kernel[...])
+    y = np.asarray(module(jnp.zeros((1, 9, 9, 1)).at[0, 4, 4, 0].set(1.0)))[0]
+    widths = [np.ptp(np.nonzero(y[..., c])[0]) + 1 for c in range(4)]
+    assert widths == [1, 3, 5, 7]
+    assert [int(y[..., c].sum()) for c in range(4)] == [1, 9, 9, 9]
 
 
 def test_parameters_of_xception() -> None:
