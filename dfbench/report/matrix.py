@@ -47,6 +47,7 @@ class Entry:
     low: float | None
     high: float | None
     n: tuple[int, int]  # fewest and most videos counted in a seed
+    clips: int  # videos of the evaluated split, with those that gave no face
     seeds: int
     defined: int  # seeds with a value
     within: bool  # scored on the test split of the training dataset
@@ -167,6 +168,7 @@ def _entry(cards: Sequence[ResultCard]) -> Entry:
         n=(min(m.n for m in metrics), max(m.n for m in metrics)),
         seeds=len(cards),
         defined=len(values),
+        clips=max(sum(one.clips for one in c.coverage.values()) for c in cards),
         within=cards[0].role == "within",
         overlap=any(c.audit.shared_videos or c.audit.shared_identities for c in cards),
         reason="; ".join(sorted({m.reason for m in metrics if m.reason})),

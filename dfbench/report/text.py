@@ -46,7 +46,8 @@ def matrix_text(cards: Sequence[ResultCard], width: int = 100) -> str:
 def _column(table: Matrix, j: int) -> list[str]:
     here = [e for (_, column), e in table.entries.items() if column == j]
     n = n_text((min(e.n[0] for e in here), max(e.n[1] for e in here)))
-    lines = [short(column_label(table.columns[j]), 32), n]
+    covered = f"{n} of {max(e.clips for e in here)}"
+    lines = [short(column_label(table.columns[j]), 32), covered]
     for i in range(len(table.rows)):
         entry = table.entries.get((i, j))
         if entry is None:

@@ -13,7 +13,7 @@ def test_values_stand_under_their_dataset() -> None:
     lines = matrix_text(cards).splitlines()
     head, counts, first, second = lines[:4]
     assert head.split() == ["a", "b"]
-    assert counts.count("n=28") == 2
+    assert counts.count("n=28 of 29") == 2  # one gave no face
     assert first.index("0.710") == second.index("0.980") == head.index("b")
     assert first.index("0.990") == second.index("-") == head.index("a")
     assert "†" in first
