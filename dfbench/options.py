@@ -149,7 +149,7 @@ def named_list_options(parser: argparse.ArgumentParser) -> None:
 def configs(args: argparse.Namespace) -> list[config.RunConfig]:
     """One configuration a training, from the args or from a protocol; names are checked."""
     from dfbench.data.spec import parse_spec
-    from dfbench.models.registry import model_names
+    from dfbench.models.registry import check_name
 
     changes = assignments(args.set)
     evals = list(getattr(args, "eval", []))
@@ -182,9 +182,7 @@ def configs(args: argparse.Namespace) -> list[config.RunConfig]:
             )
         for spec in (one.train, *one.eval):
             parse_spec(spec)
-        if one.model.name not in model_names():
-            hint = nearest(one.model.name, model_names()) or "; `dfbench models` lists the names"
-            raise UserError(f"unknown model '{one.model.name}'{hint}")
+        check_name(one.model.name)
     return found
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfbench.config import ModelConfig
@@ -105,8 +108,31 @@ def _plugins() -> dict[str, EntryPoint]:
 
 
 def model_names() -> tuple[str, ...]:
-    """Return the names of all models, sorted, without importing any of them."""
+    """Return the names of all models but `keras:NAME`, sorted, without importing any of them."""
     return tuple(sorted({*_MODULES, *_SPECS, *_plugins()}))
+
+
+def keras_names() -> tuple[str, ...]:
+    """Return the names of the models `keras:NAME`, without importing Keras; none without it."""
+    package = find_spec("keras")
+    if package is None or package.origin is None:
+        return ()
+    # It imports a function for each application, and modules, whose names are in lower case.
+    listing = Path(package.origin).parent / "applications" / "__init__.py"
+    names = set(re.findall(r"\b([A-Z]\w+) as \1\b", listing.read_text(encoding="utf-8")))
+    return tuple(KERAS_PREFIX + name for name in sorted(names))
+
+
+def check_name(name: str) -> None:
+    """Raise UserError, with the nearest name, where no model is called `name`. Imports no JAX."""
+    foreign = name.startswith(KERAS_PREFIX)
+    known = keras_names() if foreign else model_names()
+    if name in known:
+        return
+    if foreign and not known:
+        raise UserError(f"the model '{name}' needs Keras 3: pip install 'dfbench[keras]'")
+    listed = ", ".join(known if foreign else (*known, f"{KERAS_PREFIX}NAME"))
+    raise UserError(f"unknown model '{name}'{nearest(name, known)} (known: {listed})")
 
 
 def get_model(name: str) -> ModelSpec:
@@ -115,16 +141,17 @@ def get_model(name: str) -> ModelSpec:
     Raises:
         UserError: There is no such model, or another package's model cannot be loaded.
     """
-    if name not in _SPECS:
-        if name in _MODULES:
-            importlib.import_module(_MODULES[name])
-        elif name in (plugins := _plugins()):
-            _load(plugins[name])
-        else:
-            known = model_names()
-            raise UserError(
-                f"unknown model '{name}'{nearest(name, known)} (known: {', '.join(known)})"
-            )
+    if name in _SPECS:
+        return _SPECS[name]
+    check_name(name)
+    if name.startswith(KERAS_PREFIX):
+        from dfbench.models.keras_backbone import keras_spec
+
+        return keras_spec(name)
+    if name in _MODULES:
+        importlib.import_module(_MODULES[name])
+    else:
+        _load(_plugins()[name])
     return _SPECS[name]
 
 
