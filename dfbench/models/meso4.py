@@ -75,6 +75,7 @@ class Meso4(nnx.Module):
     input_size=INPUT_SIZE,
     paper=PAPER,
     parameters=27_977,
+    multiply_adds=60.0,
 )
 def build(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     """Build Meso-4 for 256 px."""

@@ -112,6 +112,7 @@ class MesoInception4(nnx.Module):
     input_size=INPUT_SIZE,
     paper=PAPER,
     parameters=28_615,
+    multiply_adds=57.1,
 )
 def build(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     """Build MesoInception-4 for 256 px."""

@@ -276,6 +276,7 @@ _PAPER = (
     std=_STD,
     paper=_PAPER,
     parameters=11_177_025,
+    multiply_adds=1_813.6,
 )
 def resnet18(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     """Build ResNet-18 for 224 px."""
@@ -290,6 +291,7 @@ def resnet18(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     std=_STD,
     paper=_PAPER,
     parameters=21_285_185,
+    multiply_adds=3_663.2,
 )
 def resnet34(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     """Build ResNet-34 for 224 px."""
@@ -304,6 +306,7 @@ def resnet34(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     std=_STD,
     paper=_PAPER,
     parameters=23_510_081,
+    multiply_adds=3_855.9,
 )
 def resnet50(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     """Build ResNet-50 for 224 px, with the batch norm of Keras."""
@@ -318,6 +321,7 @@ def resnet50(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     std=_STD,
     paper=_PAPER,
     parameters=23_510_081,
+    multiply_adds=4_087.1,
 )
 def resnet50v1_5(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     """Build ResNet-50 v1.5 for 224 px."""
@@ -335,6 +339,7 @@ def resnet50v1_5(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
         "arXiv:1603.05027"
     ),
     parameters=23_521_409,
+    multiply_adds=3_480.2,
 )
 def resnet50v2(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     """Build ResNet-50 V2 for 224 px."""

@@ -189,6 +189,7 @@ _GOVI = (
     std=0.5,
     paper=_CHOLLET,
     parameters=20_811_050,
+    multiply_adds=8_355.4,
 )
 def xception(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     """Build Xception for 299 px."""
@@ -203,6 +204,7 @@ def xception(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     std=0.5,
     paper=_GOVI,
     parameters=14_355_146,
+    multiply_adds=6_031.1,
 )
 def light_xception(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     """Build LightXception for 299 px."""
@@ -217,6 +219,7 @@ def light_xception(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     std=0.5,
     paper=_GOVI,
     parameters=25_270_002,
+    multiply_adds=10_018.1,
 )
 def midway_xception(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     """Build MidwayXception for 299 px."""
@@ -231,6 +234,7 @@ def midway_xception(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     std=0.5,
     paper=_GOVI,
     parameters=16_609_714,
+    multiply_adds=6_900.2,
 )
 def light_midway_xception(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     """Build light MidwayXception for 299 px."""
