@@ -32,6 +32,9 @@ WEIGHTS = (0.7, 1.8)
 # Sums of a batch in another order: float32 rounding (6e-8) grown through four batch norms to some
 # 1e-6 of the largest entry. A wrong factor, of devices or of padding, is off by 0.1 and more.
 RTOL, ATOL = 1e-4, 1e-6
+# A gradient jumps where rounding turns a ReLU or chooses another maximum of a pooling window:
+# parameters changed by 1e-7 of themselves move the norm of the third step by 3e-4.
+RTOL_GRADIENT = 1e-3
 
 
 def _steps(number: int, mask: str, *, config: RunConfig = MESO4, **options: Any) -> Trained:
@@ -53,7 +56,11 @@ def alone(mask: str) -> list[Trained]:
 
 def _assert_same(found: Trained, wanted: Trained) -> None:
     for values, expected in zip(found.metrics, wanted.metrics, strict=True):
-        assert values == pytest.approx(expected, rel=RTOL)
+        assert values["grad_norm"] == pytest.approx(expected["grad_norm"], rel=RTOL_GRADIENT)
+        others = values.keys() - {"grad_norm"}
+        assert {k: values[k] for k in others} == pytest.approx(
+            {k: expected[k] for k in others}, rel=RTOL
+        )
     assert_trees_close(found.state.params, wanted.state.params, rtol=RTOL, atol=ATOL)
     assert_trees_close(found.state.batch_stats, wanted.state.batch_stats, rtol=RTOL, atol=ATOL)
     assert int(found.state.step) == int(wanted.state.step)
@@ -68,7 +75,7 @@ def test_eight_devices_agree_with_one(alone: list[Trained], mask: str) -> None:
     for number, wanted in zip((1, 3), alone, strict=True):
         found = _steps(number, mask, devices=8)
         if number == 1:
-            assert_trees_close(_momentum(found), _momentum(wanted), rtol=1e-3, atol=ATOL)
+            assert_trees_close(_momentum(found), _momentum(wanted), rtol=RTOL_GRADIENT, atol=ATOL)
         _assert_same(found, wanted)
 
 
