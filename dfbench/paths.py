@@ -24,6 +24,11 @@ def model_files_dir() -> Path:
     return cache_dir() / "detectors"
 
 
+def weights_dir() -> Path:
+    """Return the folder of downloaded pretrained weights."""
+    return cache_dir() / "weights"
+
+
 def compile_cache_dir() -> Path:
     """Return the folder of XLA's compiled programs."""
     return cache_dir() / "xla"

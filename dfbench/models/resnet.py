@@ -19,6 +19,8 @@ from dfbench.models.registry import register
 INPUT_SIZE = 224
 DEPTHS, WIDTHS = (3, 4, 6, 3), (64, 128, 256, 512)
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
+# The same mean in more digits, as Keras subtracts it: so that padding is of exactly that colour.
+_KERAS_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 _he_normal = drawn_flat(nnx.initializers.he_normal())
 
 
@@ -302,7 +304,7 @@ def resnet34(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     name="resnet50",
     summary="ResNet-50 as in the paper and Keras: stride in the first 1x1 of a bottleneck",
     input_size=INPUT_SIZE,
-    mean=_MEAN,
+    mean=_KERAS_MEAN,
     std=_STD,
     paper=_PAPER,
     parameters=23_510_081,

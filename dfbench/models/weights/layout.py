@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 Label = Literal["fake", "real"]
@@ -27,6 +28,15 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """What a network is fed with: (RGB in [0, 1] - mean) / std, channels in this order."""
+
+    mean: tuple[float, float, float]  # of red, green, blue
+    std: float
+    order: Literal["red, green, blue", "blue, green, red"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Layout:
     """How a network is laid out in the files of one origin; its head is not part of this.
 
@@ -34,14 +44,19 @@ class Layout:
         entries: In the order of the file, which matters where names do not decide.
         epsilon: Of the source's batch norms.
         label: What the files' output usually scores.
-        bgr: The source sees blue first; ours sees red first.
+        pixels: What the first convolution sees, if not what ours sees.
     """
 
     entries: tuple[Entry, ...]
     epsilon: float
     label: Label = "fake"
-    bgr: bool = False
+    pixels: Pixels | None = None
 
 
 # From the dotted paths of our layers.
 MakeLayout = Callable[[Collection[str]], Layout]
+
+
+def how_many(ours: Collection[str], template: str) -> int:
+    """Return how many paths there are of `template` with 0, 1, ... in place of its `{}`."""
+    return next(number for number in count() if template.format(number) not in ours)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from dfbench.errors import UserError
-from dfbench.models.weights import meso_names, xception_names
+from dfbench.models.weights import meso_names, resnet_names, xception_names
 from dfbench.models.weights.layout import Layout, MakeLayout
 from dfbench.models.weights.source import Weights
 
@@ -14,7 +14,13 @@ _LAYOUTS: dict[str, dict[str, MakeLayout]] = {
     "light_xception": {"torch": xception_names.torch_layout},
     "midway_xception": {"torch": xception_names.torch_layout},
     "light_midway_xception": {"torch": xception_names.torch_layout},
+    "resnet18": {"torch": resnet_names.torch_layout},
+    "resnet34": {"torch": resnet_names.torch_layout},
+    "resnet50": {"keras": resnet_names.keras_layout},
+    "resnet50v1_5": {"torch": resnet_names.torch_layout},
+    "resnet50v2": {"keras": resnet_names.keras_v2_layout},
     "meso4": {"keras": meso_names.meso4_layout},
+    "mesoinception4": {"keras": meso_names.mesoinception4_layout},
 }
 # All shapes fit, but the strides are elsewhere.
 _OTHER_MODEL = {("resnet50", "torch"): "resnet50v1_5", ("resnet50v1_5", "keras"): "resnet50"}

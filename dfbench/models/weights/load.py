@@ -8,12 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from dfbench.config import ModelConfig
 from dfbench.errors import UserError
+from dfbench.models.registry import get_model
+from dfbench.models.weights.catalog import weights_path
 from dfbench.models.weights.files import read_weights
 from dfbench.models.weights.head import fit_head
 from dfbench.models.weights.layout import Label, Layout
 from dfbench.models.weights.layouts import find_layout
 from dfbench.models.weights.match import match
+from dfbench.models.weights.pixels import refed
 from dfbench.models.weights.source import Arrays, Layer
 from dfbench.models.weights.tree import (
     HEAD,
@@ -25,6 +29,7 @@ from dfbench.models.weights.tree import (
     leaves,
     replaced,
 )
+from dfbench.progress import SILENT, Reporter
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,21 @@ class Loaded:
     params: Tree
     batch_stats: Tree
     notes: tuple[str, ...]
+
+
+def initial_weights(
+    config: ModelConfig, params: Tree, batch_stats: Tree, *, reporter: Reporter = SILENT
+) -> Loaded:
+    """Return the trees to start from: with the weights of `config.init`, or as they are.
+
+    Raises:
+        UserError: No such weights, or they do not fit.
+    """
+    if config.init is None:
+        return Loaded(params, batch_stats, ())
+    path = weights_path(config.name, config.init, reporter=reporter)
+    label, new_head = config.init_label, config.head is not None
+    return load_weights(config.name, path, params, batch_stats, label=label, new_head=new_head)
 
 
 def load_weights(
@@ -74,6 +94,10 @@ def load_weights(
     found, dense = match(layout, kinds, weights, model=model)
     arrays, note = fit_head(dense, head, label=label or layout.label, replaced=new_head, path=path)
     arrays |= _body(layout, found, body, epsilons(model), path=path)
+    if layout.pixels is not None:
+        first = f"{layout.entries[0].ours}.kernel"
+        arrays[first] = refed(arrays[first], layout.pixels, get_model(model))
+        note += f"; it is taken to see {layout.pixels.order}"
     arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
     return Loaded(replaced(params, arrays), replaced(batch_stats, arrays), (note,))
 
@@ -89,7 +113,7 @@ def _body(
     """Return the arrays of all layers but the head by dotted name."""
     arrays: Arrays = {}
     biases: Arrays = {}
-    for number, entry in enumerate(layout.entries):
+    for entry in layout.entries:
         name, layer = entry.ours, found[entry.ours]
         values = dict(layer.arrays)
         if entry.bias_into is not None and "bias" in values:
@@ -97,8 +121,6 @@ def _body(
         if kind_of(ours[name]) == "norm":
             values = _norm(values, layout.epsilon - epsilons[name])
         values = _fitted(values, layer, name, ours[name], path=path)
-        if number == 0 and layout.bgr:
-            values["kernel"] = values["kernel"][:, :, ::-1]
         arrays |= {f"{name}.{leaf}": array for leaf, array in values.items()}
     for name, bias in biases.items():  # (x + bias) - mean = x - (mean - bias)
         arrays[name] = arrays[name] - bias

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from itertools import count, takewhile
 
-from dfbench.models.weights.layout import Entry, Layout
+from dfbench.models.weights.layout import Entry, Layout, how_many
 
 
 def _block_sizes(ours: Collection[str]) -> list[int]:
     """Return how many separable convolutions each block has."""
-
-    def convs(block: int) -> int:
-        numbers = takewhile(lambda i: f"blocks.{block}.convs.{i}.norm" in ours, count())
-        return len(list(numbers))
-
-    return list(takewhile(bool, (convs(block) for block in count())))
+    blocks = how_many(ours, "blocks.{}.convs.0.norm")
+    return [how_many(ours, f"blocks.{block}.convs.{{}}.norm") for block in range(blocks)]
 
 
 def torch_layout(ours: Collection[str]) -> Layout:
