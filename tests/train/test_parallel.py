@@ -50,8 +50,12 @@ def mask(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def alone(mask: str) -> list[Trained]:
-    """After one step and after three, on one device."""
-    return [_steps(number, mask, devices=1) for number in (1, 3)]
+    """After one step and after two, on one device.
+
+    Not after more: gradients jump where rounding turns a ReLU or chooses another maximum of a
+    pooling window. Here parameters changed by 1e-7 of themselves move the third step's by 3e-4.
+    """
+    return [_steps(number, mask, devices=1) for number in (1, 2)]
 
 
 def _assert_same(found: Trained, wanted: Trained) -> None:
@@ -72,7 +76,7 @@ def _momentum(trained: Trained) -> Any:
 
 
 def test_eight_devices_agree_with_one(alone: list[Trained], mask: str) -> None:
-    for number, wanted in zip((1, 3), alone, strict=True):
+    for number, wanted in zip((1, 2), alone, strict=True):
         found = _steps(number, mask, devices=8)
         if number == 1:
             assert_trees_close(_momentum(found), _momentum(wanted), rtol=RTOL_GRADIENT, atol=ATOL)
