@@ -68,6 +68,11 @@ def training_options(parser: argparse.ArgumentParser) -> None:
     """Add what defines a training."""
     parser.add_argument("--train", metavar="SPEC", help=SPEC_HELP)
     parser.add_argument("--model", metavar="NAME", help="network; `dfbench models` lists them")
+    parser.add_argument(
+        "--init",
+        metavar="WEIGHTS",
+        help="weights to start from: imagenet, or a file (.safetensors, .h5); default: random",
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="seed of weights and order")
     parser.add_argument(
         "--protocol",
@@ -154,7 +159,7 @@ def configs(args: argparse.Namespace) -> list[config.RunConfig]:
     changes = assignments(args.set)
     evals = list(getattr(args, "eval", []))
     if args.protocol:
-        for name in ("train", "model", "seed"):
+        for name in ("train", "model", "init", "seed"):
             if getattr(args, name) is not None:
                 raise UserError(
                     f"--{name} and --protocol exclude each other: the protocol fixes the cells"
@@ -174,6 +179,8 @@ def configs(args: argparse.Namespace) -> list[config.RunConfig]:
             chosen["eval"] = evals
         if args.model is not None:
             chosen["model"] = {"name": args.model}
+        if args.init is not None:
+            chosen["model"] = chosen.get("model", {}) | {"init": args.init}
         found = [config.from_dict(config.merge(changes, chosen), "--set")]
     for one in found:
         if not one.train:

@@ -96,7 +96,8 @@ def evaluate(
         audit=audit_overlap(run_dir, datasets),
         environment=environment(devices=True),
         times=times,
-        files={"scores": hash_file(scores), "checkpoint": record.checkpoint},
+        files={"scores": hash_file(scores), "checkpoint": record.checkpoint}
+        | ({"init": record.init} if record.init else {}),
     )
     write_card(card, path)
     return card, path

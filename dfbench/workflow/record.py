@@ -34,6 +34,7 @@ class TrainingRecord:
     environment: Environment
     checkpoint: FileHash
     created: str  # UTC, ISO 8601
+    init: FileHash | None = None  # the file of weights it started from, if any
 
 
 @dataclass(frozen=True)

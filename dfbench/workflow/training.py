@@ -35,6 +35,7 @@ from dfbench.train.history import read_history
 from dfbench.train.loop import FitResult, Validation, fit
 from dfbench.train.parallel import check_batch_size
 from dfbench.train.state import Networks, TrainState, build_networks
+from dfbench.workflow.initial import Start, starting_weights
 from dfbench.workflow.places import Places
 from dfbench.workflow.preparation import prepare_spec
 from dfbench.workflow.record import (
@@ -59,17 +60,18 @@ def train(
 ) -> Path:
     """Train by `config` and return the run's folder; a finished one is used again.
 
-    The folder's name carries a hash of all settings that matter to the training and of the crops it
-    trains on, so another setting or changed data is another run. The best epoch is chosen on the
-    training dataset's own val split.
+    The folder's name carries a hash of all settings that matter to the training, of the crops it
+    trains on and of the weights it starts from, so whatever changes is another run. The best epoch
+    is chosen on the training dataset's own val split.
 
     Raises:
       UserError: unusable data, or an unfinished training in the folder and neither `resume` nor
         `overwrite`.
     """
     check_batch_size(config.training.batch_size)
+    weights = starting_weights(config.model, reporter)
     datasets = prepare_spec(config.train, config.data, places, reporter)
-    run_dir = places.runs_dir / run_name(config, datasets)
+    run_dir = places.runs_dir / run_name(config, datasets, weights)
     if (run_dir / RECORD).is_file() and not overwrite:
         reporter.say(f"reusing the finished training {run_dir}")
         return run_dir
@@ -84,7 +86,7 @@ def train(
     run_dir.mkdir(parents=True, exist_ok=True)
     write_toml(config, run_dir / CONFIG)
     seen = seen_in(datasets, ("train", "val"))
-    result = _fit(config, datasets, run_dir, resume and unfinished, reporter)
+    result = _fit(config, datasets, weights, run_dir, resume and unfinished, reporter)
     write_curves(read_history(run_dir / HISTORY), run_dir / "curves.png")
     write_seen(run_dir, seen)
     best = checkpoint.checkpoint_dir(run_dir, checkpoint.BEST)
@@ -96,6 +98,7 @@ def train(
             summary=_summary(result),
             environment=environment(devices=True),
             checkpoint=hash_folder(best),
+            init=weights.file if weights else None,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         ),
     )
@@ -103,9 +106,10 @@ def train(
     return run_dir
 
 
-def run_name(config: RunConfig, datasets: Sequence[Prepared]) -> str:
+def run_name(config: RunConfig, datasets: Sequence[Prepared], weights: Start | None = None) -> str:
     """Return the name of the run's folder."""
     fields = [training_hash(config), *(d.manifest.crops_sha256 for d in datasets)]
+    fields += [weights.file.sha256] if weights and weights.file else []
     fields += [f"{m}" for d in datasets for m in d.manipulations]
     digest = hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:10]
     return f"{slug(config.model.name)}-{slug(config.train)}-s{config.seed}-{digest}"
@@ -114,6 +118,7 @@ def run_name(config: RunConfig, datasets: Sequence[Prepared]) -> str:
 def _fit(
     config: RunConfig,
     datasets: Sequence[Prepared],
+    weights: Start | None,
     run_dir: Path,
     resume: bool,
     reporter: Reporter,
@@ -136,6 +141,7 @@ def _fit(
             class_weights=class_weights(view, config.training.balance),
             validate=_validation(config, split_view(datasets, "val")),
             run_dir=run_dir,
+            start=weights.apply if weights else None,
             resume=resume,
             progress=progress,
         )
