@@ -174,21 +174,19 @@ def datasets(args: argparse.Namespace) -> None:
 
 
 def models(args: argparse.Namespace) -> None:
-    """List the networks, or describe one."""
+    """List the networks, or describe one: its layers, by whose names training freezes them.
+
+    Any network of Keras is one too, as `keras:NAME`, where Keras is installed.
+    """
+    from dfbench.models import listing
     from dfbench.models.registry import all_models, get_model
 
-    specs = [get_model(args.name)] if args.name else all_models()
-    rows = [
-        {"name": s.name, "input_size": s.input_size, "summary": s.summary, "paper": s.paper}
-        for s in specs
-    ]
-    if args.json:
-        print(json.dumps(rows[0] if args.name else rows, indent=1))
+    if args.name:
+        values = listing.model_values(get_model(args.name))
+        print(json.dumps(values, indent=1) if args.json else listing.model_text(values))
         return
-    for row in rows:
-        print(
-            f"{row['name']:14} {row['input_size']:>4} px  {row['summary']}\n{'':24}{row['paper']}"
-        )
+    rows = [listing.spec_values(spec) for spec in all_models()]
+    print(json.dumps(rows, indent=1) if args.json else listing.models_text(rows))
 
 
 def train(args: argparse.Namespace) -> None:
