@@ -84,6 +84,26 @@ def write_torch(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
     return path
 
 
+KerasLayers = list[tuple[str, dict[str, np.ndarray]]]
+
+
+def meso4_layers(net: Net) -> KerasLayers:
+    """Return Meso-4 as its authors' files have it, with numbers that go on from other networks."""
+    arrays = flat(net.params, net.batch_stats)
+
+    def layer(path: str, *leaves: str) -> dict[str, np.ndarray]:
+        return {leaf: arrays[f"{path}.{leaf}"] for leaf in leaves}
+
+    layers = []
+    for stage in range(4):
+        conv = layer(f"convs.{stage}", "kernel", "bias")
+        norm = layer(f"norms.{stage}", "scale", "bias", "mean", "var")
+        layers += [(f"conv2d_{stage + 9}", conv), (f"batch_normalization_{stage + 9}", norm)]
+    for number, path in enumerate(("head.hidden.0", "head.output"), 7):
+        layers.append((f"dense_{number}", layer(path, "kernel", "bias")))
+    return layers
+
+
 def randomise(model: Any, seed: int = 0) -> None:
     """Give a Keras model kernels that keep signals alive, and norms that do something."""
     rng = np.random.default_rng(seed)

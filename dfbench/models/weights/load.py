@@ -98,7 +98,7 @@ def load_weights(
         first = f"{layout.entries[0].ours}.kernel"
         arrays[first] = refed(arrays[first], layout.pixels, get_model(model))
         note += f"; it is taken to see {layout.pixels.order}"
-    arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
+    arrays = {name: np.asarray(array, np.float32, order="C") for name, array in arrays.items()}
     return Loaded(replaced(params, arrays), replaced(batch_stats, arrays), (note,))
 
 

@@ -1,0 +1,147 @@
+"""Weights by name: fetched once, checked, kept; what is said where there are none."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.weights import flat, make_net, meso4_layers, write_keras
+
+from dfbench import paths
+from dfbench.config import ModelConfig
+from dfbench.download import Checksum
+from dfbench.errors import UserError
+from dfbench.models.meso4 import Meso4
+from dfbench.models.registry import model_names
+from dfbench.models.weights import catalog
+from dfbench.models.weights.catalog import Pretrained, available, weights_path
+from dfbench.models.weights.load import initial_weights
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DFBENCH_CACHE", str(tmp_path / "cache"))
+    return paths.weights_dir()
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise urllib.error.URLError("no network in tests")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+
+
+def _offer(monkeypatch: pytest.MonkeyPatch, path: Path, content: bytes) -> Path:
+    """Let `content` be the weights of Meso-4, with the checksum of what is in `path`."""
+    digest = hashlib.md5(path.read_bytes()).hexdigest()
+    path.write_bytes(content)
+    offered = Pretrained(path.as_uri(), Checksum("md5", digest))
+    monkeypatch.setitem(catalog._CATALOG, "meso4", {"imagenet": offered})
+    return path
+
+
+def test_a_file_is_fetched_once(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "w.h5").write_bytes(b"weights")
+    remote = _offer(monkeypatch, tmp_path / "w.h5", b"weights")
+    assert weights_path("meso4", "imagenet") == cache / "w.h5"
+    remote.unlink()
+    assert weights_path("meso4", "imagenet").read_bytes() == b"weights"
+    (cache / "w.h5").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="download failed"):
+        weights_path("meso4", "imagenet")
+
+
+def test_a_damaged_download_is_not_kept(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "w.h5").write_bytes(b"weights")
+    _offer(monkeypatch, tmp_path / "w.h5", b"weightz")
+    with pytest.raises(UserError, match=r"not the expected one \(md5\)"):
+        weights_path("meso4", "imagenet")
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("name", ["xception", "resnet50", "resnet50v2"])
+def test_offline_the_url_and_the_place_are_said(cache: Path, name: str) -> None:
+    start = time.monotonic()
+    with pytest.raises(UserError, match="no network in tests") as caught:
+        weights_path(name, "imagenet")
+    assert time.monotonic() - start < 5
+    message = str(caught.value)
+    file = f"{name}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    assert message.startswith("https://storage.googleapis.com/tensorflow/keras-applications/")
+    assert f"{file}: " in message
+    assert f"put it at {cache / file}" in message
+    assert "--set model.init=FILE" in message
+
+
+@pytest.mark.usefixtures("offline")
+def test_urls_and_digests_are_those_of_keras() -> None:
+    os.environ["KERAS_BACKEND"] = "jax"
+    keras = pytest.importorskip("keras")
+    folder = Path(keras.__file__).parent / "src" / "applications"
+    for name, module in (
+        ("xception", "xception"),
+        ("resnet50", "resnet"),
+        ("resnet50v2", "resnet"),
+    ):
+        source = (folder / f"{module}.py").read_text(encoding="utf-8")
+        wanted = catalog._CATALOG[name]["imagenet"]
+        assert wanted.checksum.algorithm == "md5"
+        assert f'"{wanted.checksum.digest}"' in source
+        base, _, file = wanted.url.rpartition("/")
+        assert base.rpartition("keras-applications")[2].strip("/") + "/" in source
+        assert file.removeprefix(name) in source
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    ("model", "init", "message"),
+    [
+        ("resnet34", "imagenet", "no checked download for resnet34: convert torchvision's file"),
+        ("light_xception", "imagenet", "'light_xception' has no 'imagenet' weights .*xception"),
+        ("meso4", "imagenet", "'meso4' has no 'imagenet' weights"),
+        ("xception", "imagnet", "imagnet: no such weights file; did you mean 'imagenet'?"),
+        ("xception", "gone.h5", "gone.h5: no such weights file"),
+    ],
+)
+def test_what_there_is_not(model: str, init: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        weights_path(model, init)
+
+
+def test_the_catalogue_is_of_models_there_are() -> None:
+    listed = {name for name in model_names() if available(name)}
+    assert listed == set(catalog._CATALOG) == {"xception", "resnet50", "resnet50v2"}
+    assert available("xception") == ("imagenet",)
+    assert available("meso4") == ()
+
+
+def test_initial_weights_follow_the_settings(tmp_path: Path) -> None:
+    def build(config: ModelConfig, rngs: Any) -> Meso4:
+        return Meso4(config, input_size=32, rngs=rngs)
+
+    net, other = make_net("meso4", build=build), make_net("meso4", seed=1, build=build)
+    file = write_keras(tmp_path / "w.h5", meso4_layers(net))
+    unset = ModelConfig(name="meso4")
+    loaded = initial_weights(unset, other.params, other.batch_stats)
+    assert loaded.params is other.params
+    assert loaded.notes == ()
+    given = dataclasses.replace(unset, init=str(file), init_label="fake")
+    found = flat(initial_weights(given, other.params, other.batch_stats).params)
+    for key, array in flat(net.params).items():
+        assert (found[key] == array).all(), key
+    headless = dataclasses.replace(given, head=())
+    (note,) = initial_weights(headless, other.params, other.batch_stats).notes
+    assert "the head is new, as the settings ask" in note
