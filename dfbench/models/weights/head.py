@@ -28,18 +28,18 @@ def fit_head(
         ours: Shapes of our head's layers by dotted path, in the order of use.
         label: What the file's output, or the second of two, scores.
         replaced: The settings ask for another head than the model's own.
-        path: For messages.
+        path: For errors.
 
     Raises:
         UserError: The file has the model's own head, of other shapes.
     """
     if replaced:
-        return {}, f"{path.name}: the head is new, as the settings ask for one"
+        return {}, "the head is new, as the settings ask for one"
     if not dense:
-        return {}, f"{path.name}: no classifier in the file: the head is new"
+        return {}, "no classifier in the file: the head is new"
     outputs = dense[-1].arrays["kernel"].shape[1]
     if outputs > 2:
-        return {}, f"{path.name}: its classifier has {outputs} classes: the head is new"
+        return {}, f"its classifier has {outputs} classes: the head is new"
     if len(dense) != len(ours):
         raise UserError(
             f"{path}: {len(dense)} dense layers ({', '.join(d.name for d in dense)}) where the "
@@ -60,7 +60,7 @@ def fit_head(
                     f"{layer.arrays[leaf].shape}, but {name} has {shape}"
                 )
             found[f"{name}.{leaf}"] = array
-    return found, f"{path.name}: {_meaning(outputs, label)}"
+    return found, _meaning(outputs, label)
 
 
 def _directed(

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dfbench.config import ModelConfig
 from dfbench.errors import UserError
 from dfbench.models.registry import get_model
-from dfbench.models.weights.catalog import weights_path
 from dfbench.models.weights.files import read_weights
 from dfbench.models.weights.head import fit_head
 from dfbench.models.weights.layout import Label, Layout
@@ -29,7 +27,6 @@ from dfbench.models.weights.tree import (
     leaves,
     replaced,
 )
-from dfbench.progress import SILENT, Reporter
 
 
 @dataclass(frozen=True)
@@ -39,21 +36,6 @@ class Loaded:
     params: Tree
     batch_stats: Tree
     notes: tuple[str, ...]
-
-
-def initial_weights(
-    config: ModelConfig, params: Tree, batch_stats: Tree, *, reporter: Reporter = SILENT
-) -> Loaded:
-    """Return the trees to start from: with the weights of `config.init`, or as they are.
-
-    Raises:
-        UserError: No such weights, or they do not fit.
-    """
-    if config.init is None:
-        return Loaded(params, batch_stats, ())
-    path = weights_path(config.name, config.init, reporter=reporter)
-    label, new_head = config.init_label, config.head is not None
-    return load_weights(config.name, path, params, batch_stats, label=label, new_head=new_head)
 
 
 def load_weights(

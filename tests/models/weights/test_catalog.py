@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import time
@@ -12,17 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.weights import flat, make_net, meso4_layers, write_keras
 
 from dfbench import paths
-from dfbench.config import ModelConfig
 from dfbench.download import Checksum
 from dfbench.errors import UserError
-from dfbench.models.meso4 import Meso4
 from dfbench.models.registry import model_names
 from dfbench.models.weights import catalog
 from dfbench.models.weights.catalog import Pretrained, available, weights_path
-from dfbench.models.weights.load import initial_weights
 
 
 @pytest.fixture(autouse=True)
@@ -126,22 +121,3 @@ def test_the_catalogue_is_of_models_there_are() -> None:
     assert listed == set(catalog._CATALOG) == {"xception", "resnet50", "resnet50v2"}
     assert available("xception") == ("imagenet",)
     assert available("meso4") == ()
-
-
-def test_initial_weights_follow_the_settings(tmp_path: Path) -> None:
-    def build(config: ModelConfig, rngs: Any) -> Meso4:
-        return Meso4(config, input_size=32, rngs=rngs)
-
-    net, other = make_net("meso4", build=build), make_net("meso4", seed=1, build=build)
-    file = write_keras(tmp_path / "w.h5", meso4_layers(net))
-    unset = ModelConfig(name="meso4")
-    loaded = initial_weights(unset, other.params, other.batch_stats)
-    assert loaded.params is other.params
-    assert loaded.notes == ()
-    given = dataclasses.replace(unset, init=str(file), init_label="fake")
-    found = flat(initial_weights(given, other.params, other.batch_stats).params)
-    for key, array in flat(net.params).items():
-        assert (found[key] == array).all(), key
-    headless = dataclasses.replace(given, head=())
-    (note,) = initial_weights(headless, other.params, other.batch_stats).notes
-    assert "the head is new, as the settings ask" in note

@@ -154,7 +154,7 @@ def test_mesonet_files_score_reals_unless_said_otherwise(tmp_path: Path, net: Ne
         loaded = _load(path, other, label=label)
         np.testing.assert_allclose(_logits(other, loaded), sign * expected, rtol=1e-5)
         said = "P(fake)" if sign > 0 else "P(real), turned round"
-        assert loaded.notes == (f"w.h5: its output is taken for {said}",)
+        assert loaded.notes == (f"its output is taken for {said}",)
 
 
 @pytest.mark.parametrize("label", ["fake", "real"])
