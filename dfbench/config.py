@@ -276,7 +276,7 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
     def clean(value: Any) -> Any:
         if isinstance(value, dict):
             return {k: clean(v) for k, v in value.items() if v is not None}
-        return list(value) if isinstance(value, tuple) else value
+        return [clean(v) for v in value] if isinstance(value, tuple) else value
 
     cleaned: dict[str, Any] = clean(dataclasses.asdict(config))
     return cleaned

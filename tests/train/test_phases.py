@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from dfbench.config import (
     TrainingConfig,
     from_dict,
     read_toml,
+    to_dict,
     total_epochs,
     training_hash,
     write_toml,
@@ -268,6 +270,8 @@ def test_a_phase_takes_what_it_does_not_say_from_all(tmp_path: Path) -> None:
     assert total_epochs(config) == 18
     write_toml(config, tmp_path / "config.toml")
     assert read_toml(tmp_path / "config.toml") == config
+    plain = to_dict(config)
+    assert json.loads(json.dumps(plain)) == plain  # as a result card holds it
     other = replace(config, phases=(config.phases[0], replace(config.phases[1], freeze=("head",))))
     assert training_hash(config) != training_hash(other)
 
