@@ -1,5 +1,5 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Both set up first.
-.PHONY: setup demo test test-all lint bench lock clean
+.PHONY: setup demo test test-all lint parity bench lock clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -36,6 +36,19 @@ test: lint
 
 test-all: lint
 	$(VENV)/bin/python -m pytest -q -n 2
+
+# PyTorch, which only the tests of tests/parity and a benchmark compare with; nothing else changes
+# its version. On Linux PyPI's build brings several GB of CUDA packages; PyTorch's index has one
+# for CPUs alone: make parity PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+PARITY := $(VENV)/.parity
+parity: $(PARITY)
+
+$(PARITY): $(STAMP)
+	@echo "installing PyTorch into $(VENV)"
+	@$(VENV)/bin/python -m pip freeze --exclude-editable > $(VENV)/installed.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint $(VENV)/installed.txt "torch==2.13.0"
+	@touch $@
 
 bench: setup
 	$(VENV)/bin/python benchmarks/speed/startup.py
