@@ -1,0 +1,34 @@
+"""What the pages show works as it stands there."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from dfbench.config import protocol_cells, total_epochs
+from dfbench.models.registry import keras_names
+from dfbench.train.state import build_networks
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def test_the_protocol_of_the_page_on_transfer_learning() -> None:
+    if not keras_names():
+        pytest.skip("the example is a network of Keras, which is not installed")
+    page = (DOCS / "transfer-learning.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (config,) = protocol_cells(tomllib.loads(text), "page")
+    assert total_epochs(config) == 18
+    assert [phase.optim.name for phase in config.phases] == ["adam", "sgd"]
+    head, block = (build_networks(config, phase=phase).trained for phase in (0, 1))
+    assert head == {
+        f"head.{layer}.{leaf}"
+        for layer in ("hidden.0", "hidden.1", "output")
+        for leaf in ("kernel", "bias")
+    }
+    assert block - head == {
+        f"backbone.block5_conv{i}.{leaf}" for i in range(1, 5) for leaf in ("kernel", "bias")
+    }
