@@ -196,7 +196,7 @@ def test_outputs_are_those_of_keras(name: str, side: int) -> None:
     model = _filled(name, side)
     model.eval()
     backbone = nnx.to_pure_dict(nnx.state(model.backbone))
-    reference = _keras_model(name, side, backbone)
+    reference, graph = _keras_model(name, side, backbone), build_graph(name, side, "float32")
     images = _images(side)
     module = sys.modules[getattr(keras.applications, name).__module__]
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
@@ -204,6 +204,8 @@ def test_outputs_are_those_of_keras(name: str, side: int) -> None:
     dense = model.head.output
     wanted = features @ np.asarray(dense.kernel[...])[:, 0] + np.asarray(dense.bias[...])
     found = nnx.jit(lambda model, x: model(x))(model, jnp.asarray(_normalised(name, images)))
+    kinds = {type(layer).__name__ for layer in keras_graph.all_layers(graph.model)}
+    assert ("_Depthwise" in kinds) == (name in ("MobileNetV2", "EfficientNetB0"))
     assert np.max(np.abs(features)) > 1e-3
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.max(np.abs(wanted)))
 
