@@ -86,7 +86,16 @@ def _check(name: str, found: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["small_meso4", pytest.param("small_xception", marks=pytest.mark.slow)],
+    [
+        "small_meso4",
+        "small_mesoinception4",
+        "small_resnet_basic",
+        "small_resnet_bottleneck",
+        "small_resnet_v1_5",
+        "small_resnet_v2",
+        pytest.param("small_xception", marks=pytest.mark.slow),
+        pytest.param("small_midway_xception", marks=pytest.mark.slow),
+    ],
 )
 def test_one_step(name: str) -> None:
     model, augment = ModelConfig(name=name, dropout=0.5), AugmentConfig()

@@ -22,7 +22,9 @@ from dfbench.config import (
 from dfbench.models import registry
 from dfbench.models.layers import BatchNorm, Dropout
 from dfbench.models.meso4 import Meso4
+from dfbench.models.mesoinception4 import MesoInception4
 from dfbench.models.registry import register
+from dfbench.models.resnet import ResNet, ResNetV2, Unit
 from dfbench.models.xception import Xception
 from dfbench.train.parallel import Batch, pmap_train_step
 from dfbench.train.state import (
@@ -34,6 +36,7 @@ from dfbench.train.state import (
 )
 from dfbench.train.step import make_train_step
 
+Build = Callable[[ModelConfig, nnx.Rngs], nnx.Module]
 Wrap = Callable[..., Callable[..., Any]]
 
 SIDE = 64  # px, of "small_meso4"
@@ -47,14 +50,6 @@ SMALL = RunConfig(
     optim=OptimConfig(name="sgd", lr=0.01),
     training=TrainingConfig(epochs=2, batch_size=16, patience=0),
 )
-
-
-def _small_meso4(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
-    return Meso4(config, input_size=SIDE, rngs=rngs)
-
-
-def _small_xception(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
-    return Xception(config, rngs=rngs)
 
 
 class Tiny(nnx.Module):  # type: ignore[misc]
@@ -77,21 +72,46 @@ def _tiny(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     return Tiny(config, rngs=rngs)
 
 
+def _resnet(unit: Unit) -> Build:
+    def build(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
+        return ResNet(config, unit=unit, depths=(1, 2), widths=(8, 16), rngs=rngs)
+
+    return build
+
+
+# Side in px, mean, and how to build each.
+SMALL_MODELS: dict[str, tuple[int, float, Build]] = {
+    "tiny": (8, 0.5, _tiny),
+    "small_meso4": (SIDE, 0.0, lambda c, r: Meso4(c, input_size=SIDE, rngs=r)),
+    "small_mesoinception4": (SIDE, 0.0, lambda c, r: MesoInception4(c, input_size=SIDE, rngs=r)),
+    "small_resnet_basic": (32, 0.5, _resnet("basic")),
+    "small_resnet_bottleneck": (32, 0.5, _resnet("bottleneck")),
+    "small_resnet_v1_5": (32, 0.5, _resnet("bottleneck_v1_5")),
+    "small_resnet_v2": (
+        32,
+        0.5,
+        lambda c, r: ResNetV2(c, depths=(2, 1), widths=(8, 16), rngs=r),
+    ),
+    "small_xception": (32, 0.5, lambda c, r: Xception(c, rngs=r)),
+    "small_midway_xception": (
+        32,
+        0.5,
+        lambda c, r: Xception(c, middle_blocks=1, grouped=True, skip_everywhere=True, rngs=r),
+    ),
+}
+
+
 @contextmanager
 def small_models() -> Iterator[None]:
-    """Register "tiny" (8 px), "small_meso4" (64 px) and "small_xception" (32 px)."""
+    """Register `SMALL_MODELS`."""
     known = dict(registry._SPECS)
-    for name, size, mean, build in (
-        ("tiny", 8, 0.5, _tiny),
-        ("small_meso4", SIDE, 0.0, _small_meso4),
-        ("small_xception", 32, 0.5, _small_xception),
-    ):
+    for name, (size, mean, build) in SMALL_MODELS.items():
         if name not in known:
             register(name=name, summary="", input_size=size, paper="", mean=mean)(build)
     try:
         yield
     finally:
-        for name in {"tiny", "small_meso4", "small_xception"} - known.keys():
+        for name in SMALL_MODELS.keys() - known.keys():
             del registry._SPECS[name]
 
 
