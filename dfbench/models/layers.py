@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -63,32 +63,14 @@ class BatchNorm(nnx.Module):
         return y
 
 
-@runtime_checkable
-class ForeignBatchNorms(Protocol):
-    """A module around another library's network, which knows its batch norms by name.
-
-    Attributes:
-        batch_norm_names: All of them, dotted, from the module down.
-        frozen_batch_norms: Those that use running statistics in training too.
-    """
-
-    batch_norm_names: tuple[str, ...]
-    frozen_batch_norms: tuple[str, ...]
-
-
 def freeze_statistics(model: nnx.Module, frozen: Callable[[str], bool]) -> None:
     """Let the batch norms whose dotted name is `frozen` keep their running statistics in training.
 
     They normalise by those too. To be called after `model.train()`, which frees all of them.
     """
     for path, module in nnx.iter_modules(model):
-        name = ".".join(str(part) for part in path)
         if isinstance(module, BatchNorm):
-            module.use_running_average = frozen(name)
-        elif isinstance(module, ForeignBatchNorms):
-            start = f"{name}." if name else ""
-            names = module.batch_norm_names
-            module.frozen_batch_norms = tuple(n for n in names if frozen(f"{start}{n}"))
+            module.use_running_average = frozen(".".join(str(part) for part in path))
 
 
 def _wide(channels: Array) -> Array:
