@@ -124,6 +124,39 @@ def test_gradients_are_those_of_the_formula(devices: int) -> None:
     np.testing.assert_allclose(by_x.reshape(x.shape), wanted[2], **TOLERANCE)
 
 
+# Relative to the largest number; bfloat16 keeps 8 bits.
+@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.bfloat16, 0.01)])
+@pytest.mark.parametrize("shape", [(3, 7, 5), (1, 9, 3)], ids=str)
+def test_odd_sides_single_images_and_bfloat16(
+    shape: tuple[int, int, int], dtype: type, tolerance: float
+) -> None:
+    """Value and gradients by everything, of the written-out form and of autodiff's."""
+    graphdef, state = _variables()
+    rng = np.random.default_rng(1)
+    x, weights = (jnp.asarray(rng.normal(size=(*shape, CHANNELS)), dtype) for _ in range(2))
+
+    def ours(scale: Array, bias: Array, x: Array) -> Array:
+        changed = nnx.State(state | {"scale": scale, "bias": bias})
+        return nnx.merge(graphdef, changed, copy=True)(x)
+
+    def pulled(scale: Array, bias: Array, x: Array, weights: Array) -> tuple[Array, ...]:
+        value, pull = jax.vjp(ours, scale, bias, x)
+        return value, *pull(weights)
+
+    inputs = state["scale"], state["bias"], x
+    found = jax.vmap(pulled, (None, None, 0, 0), axis_name=AXIS)(
+        *inputs[:2], x[None], weights[None]
+    )
+    with jax.numpy_rank_promotion("allow"):
+        wide = x.astype(jnp.float32)
+        value, pull = jax.vjp(lambda s, b, x: _formula(x, s, b), *inputs[:2], wide)
+        expected = value, *pull(weights.astype(jnp.float32))
+    assert [leaf.dtype for leaf in found] == [dtype, jnp.float32, jnp.float32, dtype]
+    for leaf, wanted in zip(found, expected, strict=True):
+        error = np.max(np.abs(leaf[0].astype(jnp.float32) - wanted))
+        assert error <= tolerance * np.max(np.abs(wanted))
+
+
 def test_statistics_are_float32_of_bfloat16_activations() -> None:
     _, state = _variables()
     x = jnp.asarray(_batch(0), jnp.bfloat16)
