@@ -35,11 +35,16 @@ DEVICES = 2
 
 @dataclass(frozen=True)
 class Case:
-    """One network, twice; images have this side."""
+    """One network, twice; images have this side.
+
+    `sharpness` is of the smooth ReLU: the softer, the less rounding grows in a deep network; but
+    where it is nearly linear, batch norm after it all but cancels the gradients of biases.
+    """
 
     ours: Callable[[ModelConfig, nnx.Rngs], nnx.Module]
     torch: Callable[[], Any]
     side: int
+    sharpness: float = 1.0
     slow: bool = False
 
 
@@ -58,11 +63,13 @@ CASES = {
         lambda config, rngs: Meso4(config, input_size=64, rngs=rngs),
         lambda: theirs.Meso4(64),
         side=64,
+        sharpness=16.0,
     ),
     "mesoinception4": Case(
         lambda config, rngs: MesoInception4(config, input_size=64, rngs=rngs),
         lambda: theirs.MesoInception4(64),
         side=64,
+        sharpness=16.0,
     ),
     "small_xception": Case(_small_xception(False), lambda: theirs.Xception(1), side=71),
     "small_midway_xception": Case(
@@ -144,10 +151,10 @@ def _twin(name: str, state: TrainState) -> Any:
     return module
 
 
-def _batch(name: str, size: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Make random crops; fakes are a little redder."""
+def _batch(name: str, size: int, seed: int = 0, *, every: int = 2) -> dict[str, np.ndarray]:
+    """Make random crops, one fake in `every`; fakes are a little redder."""
     rng, side = np.random.default_rng(seed), CASES[name].side
-    label = rng.permutation(np.arange(size) % 2).astype(np.int32)
+    label = rng.permutation(np.arange(size) % every == 1).astype(np.int32)
     image = rng.integers(0, 235, (size, side, side, 3))
     image[..., 0] += 20 * label[:, None, None]
     return {
@@ -239,12 +246,12 @@ def _statistics_of_batch(module: Any, images: Any) -> tuple[Any, dict[str, np.nd
     return module(images), seen
 
 
-def _smooth(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put x * sigmoid(8 x) for ReLU and means for maxima, on both sides."""
+def _smooth(monkeypatch: pytest.MonkeyPatch, sharpness: float) -> None:
+    """Put x * sigmoid(sharpness * x) for ReLU and means for maxima, on both sides."""
     functional = torch.nn.functional
-    monkeypatch.setattr(functional, "relu", lambda x: x * torch.sigmoid(8 * x))
+    monkeypatch.setattr(functional, "relu", lambda x: x * torch.sigmoid(sharpness * x))
     monkeypatch.setattr(functional, "max_pool2d", functional.avg_pool2d)
-    monkeypatch.setattr(nnx, "relu", lambda x: x * nnx.sigmoid(8 * x))
+    monkeypatch.setattr(nnx, "relu", lambda x: x * nnx.sigmoid(sharpness * x))
     monkeypatch.setattr(lowering, "max_pool", _mean_pool)
     monkeypatch.setattr(lowering, "max_pool3x3", lambda images, **_: _mean_pool(images, 3, 2, 1))
 
@@ -258,8 +265,18 @@ def _mean_pool(images: jax.Array, window: int, stride: int = 0, padding: int = 0
     return sums / window**2
 
 
-@each_network
-@pytest.mark.parametrize("smooth", [True, pytest.param(False, marks=pytest.mark.slow)])
+WITH_KINKS = [
+    pytest.param(name, False, id=f"{name}-kinks", marks=pytest.mark.slow)
+    for name, case in CASES.items()
+    if not case.slow
+]
+SMOOTH = [
+    pytest.param(name, True, id=name, marks=pytest.mark.slow if case.slow else ())
+    for name, case in CASES.items()
+]
+
+
+@pytest.mark.parametrize(("name", "smooth"), SMOOTH + WITH_KINKS)
 def test_a_training_pass(name: str, smooth: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Logits by the batch's statistics, loss, gradients of all parameters, running statistics.
 
@@ -269,9 +286,9 @@ def test_a_training_pass(name: str, smooth: bool, monkeypatch: pytest.MonkeyPatc
     PyTorch too. So with the kinks this only sees that no layer's gradient is another one.
     """
     if smooth:
-        _smooth(monkeypatch)
+        _smooth(monkeypatch, CASES[name].sharpness)
     state, networks = _state(_config(name))
-    batch = _batch(name, 8)
+    batch = _batch(name, 8, every=4)  # of as many fakes as reals, gradients nearly cancel
     images = _normalised(batch)
     found = _training_pass(state, networks, batch | {"image": images})
 
@@ -291,7 +308,7 @@ def test_a_training_pass(name: str, smooth: bool, monkeypatch: pytest.MonkeyPatc
         assert ours.keys() == expected.keys()
         for key, array in expected.items():
             distance = np.linalg.norm(ours[key] - array) / np.linalg.norm(array)
-            assert distance < 0.05, key
+            assert distance < 0.02, key
 
 
 def _assert_running_statistics(
