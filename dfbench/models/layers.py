@@ -222,6 +222,34 @@ def drawn_flat(initializer: nnx.Initializer) -> nnx.Initializer:
 _he_normal = drawn_flat(nnx.initializers.he_normal())
 
 
+class Conv(nnx.Module):
+    """Convolution of all channels by square kernels, without bias unless told; kernel He-normal."""
+
+    def __init__(
+        self,
+        channels: int,
+        out: int,
+        side: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = False,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ) -> None:
+        shape = (side, side, channels, out)
+        self.kernel = nnx.Param(_he_normal(rngs.params(), shape, jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(out, jnp.float32)) if bias else None
+        self.stride, self.padding = stride, padding
+        self.dtype = dtype
+
+    def __call__(self, x: Float[Array, "batch height width channel"]) -> Array:
+        """Convolve; zeros lie beyond the border."""
+        kernel = self.kernel[...].astype(self.dtype)
+        y = lowering.convolution(x, kernel, stride=self.stride, padding=self.padding)
+        return y if self.bias is None else y + _wide(self.bias[...].astype(self.dtype))
+
+
 class Pointwise(nnx.Module):
     """1x1 convolution, without bias unless told; kernel He-normal."""
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from dfbench.config import ModelConfig
 from dfbench.models import lowering
-from dfbench.models.layers import BatchNorm, Head, Pointwise, drawn_flat
+from dfbench.models.layers import BatchNorm, Conv, Head, Pointwise
 from dfbench.models.registry import register
 
 INPUT_SIZE = 224
@@ -21,7 +21,6 @@ DEPTHS, WIDTHS = (3, 4, 6, 3), (64, 128, 256, 512)
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 # The same mean in more digits, as Keras subtracts it: so that padding is of exactly that colour.
 _KERAS_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
-_he_normal = drawn_flat(nnx.initializers.he_normal())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,20 +50,18 @@ class Style:
         stride: int = 1,
         bias: bool = False,
         rngs: nnx.Rngs,
-    ) -> nnx.Conv | Pointwise:
+    ) -> Conv | Pointwise:
         """Make a He-normal convolution whose padding keeps height and width at stride 1."""
         if side == 1:
             return Pointwise(channels, out, stride=stride, bias=bias, dtype=self.dtype, rngs=rngs)
-        pad = (side // 2, side // 2)
-        return nnx.Conv(
+        return Conv(
             channels,
             out,
-            (side, side),
-            strides=stride,
-            padding=(pad, pad),
-            use_bias=bias,
+            side,
+            stride=stride,
+            padding=side // 2,
+            bias=bias,
             dtype=self.dtype,
-            kernel_init=_he_normal,
             rngs=rngs,
         )
 

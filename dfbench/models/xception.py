@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from dfbench.config import ModelConfig
 from dfbench.models import lowering
-from dfbench.models.layers import BatchNorm, Depthwise, Head, Pointwise, drawn_flat
+from dfbench.models.layers import BatchNorm, Conv, Depthwise, Head, Pointwise
 from dfbench.models.registry import register
 
 INPUT_SIZE = 299
@@ -128,24 +128,13 @@ class Xception(nnx.Module):
         dtype = jnp.dtype(config.dtype)
         form = Form(grouped=grouped, skip_everywhere=skip_everywhere, epsilon=epsilon, dtype=dtype)
 
-        def conv(channels: int, out: int, stride: int) -> nnx.Conv:
-            return nnx.Conv(
-                channels,
-                out,
-                (3, 3),
-                strides=stride,
-                padding="VALID",
-                use_bias=False,
-                dtype=dtype,
-                kernel_init=drawn_flat(nnx.initializers.he_normal()),
-                rngs=rngs,
-            )
-
         def block(*widths: int, stride: int, leading_relu: bool = True) -> Block:
             return Block(widths, form, stride=stride, leading_relu=leading_relu, rngs=rngs)
 
-        self.conv1, self.norm1 = conv(3, 32, 2), form.norm(32)
-        self.conv2, self.norm2 = conv(32, 64, 1), form.norm(64)
+        self.conv1 = Conv(3, 32, 3, stride=2, dtype=dtype, rngs=rngs)
+        self.norm1 = form.norm(32)
+        self.conv2 = Conv(32, 64, 3, dtype=dtype, rngs=rngs)
+        self.norm2 = form.norm(64)
         entry = [
             block(64, 128, 128, stride=2, leading_relu=False),
             block(128, 256, 256, stride=2),

@@ -104,6 +104,15 @@ def test_pointwise(shape: tuple[int, int, int], stride: int) -> None:
     _assert_same(partial(lowering.pointwise, stride=stride), images, kernel)
 
 
+@pytest.mark.parametrize(
+    ("side", "stride", "padding"), [(3, 1, 0), (3, 2, 0), (3, 2, 1), (5, 1, 2), (7, 2, 3)]
+)
+@pytest.mark.parametrize("shape", [(3, 8, 7), (1, 9, 9)], ids=str)
+def test_convolution(shape: tuple[int, int, int], side: int, stride: int, padding: int) -> None:
+    images, kernel = _normal(0, *shape, CHANNELS), _normal(1, side, side, CHANNELS, 4)
+    _assert_same(partial(lowering.convolution, stride=stride, padding=padding), images, kernel)
+
+
 @pytest.mark.parametrize("border", [-np.inf, 0.0])
 @EVERY_SHAPE
 def test_max_pool3x3(shape: tuple[int, int, int], border: float) -> None:

@@ -11,7 +11,7 @@ from flax import nnx
 
 from dfbench.config import ModelConfig
 from dfbench.models import lowering
-from dfbench.models.layers import Pointwise, drawn_flat
+from dfbench.models.layers import drawn_flat
 from dfbench.models.meso4 import Meso4
 from dfbench.models.mesoinception4 import Inception, MesoInception4
 from dfbench.models.registry import get_model
@@ -145,10 +145,7 @@ def test_parameters_of_resnets(name: str, published: int) -> None:
 
 def _strides(name: str) -> list[list[list[int]]]:
     """Of the convolutions of the second stage's units."""
-    return [
-        [np.max(conv.stride if isinstance(conv, Pointwise) else conv.strides) for conv in u.convs]
-        for u in _abstract(name).stages[1]
-    ]
+    return [[conv.stride for conv in unit.convs] for unit in _abstract(name).stages[1]]
 
 
 def test_where_resnets_stride() -> None:
