@@ -207,7 +207,7 @@ class _Loop:
         self.validate, self.progress = validate, progress
         self.phases = phases_of(config)
         self.state, self.networks = create_state(config, steps_per_epoch=steps_per_epoch)
-        for phase in range(1, len(self.phases)):  # a wrong pattern shows before hours of training
+        for phase in range(1, len(self.phases)):  # a wrong pattern shows before any training
             build_networks(config, phase=phase)
         self.history = History(run_dir / "metrics.jsonl")
         self.marks, self.watch = _Marks(), _Stopwatch()

@@ -69,6 +69,8 @@ def train(
         `overwrite`.
     """
     check_batch_size(config.training.batch_size)
+    for phase in range(len(config.phases)):  # a wrong pattern shows before the data are prepared
+        build_networks(config, phase=phase)
     weights = starting_weights(config.model, reporter)
     datasets = prepare_spec(config.train, config.data, places, reporter)
     run_dir = places.runs_dir / run_name(config, datasets, weights)

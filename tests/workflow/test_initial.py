@@ -87,6 +87,15 @@ def test_the_folder_is_named_by_the_weights(
     assert name() == before
 
 
+def test_a_pattern_of_no_parameter_stops_before_the_data_are_prepared(
+    trained: Trained, init: Path
+) -> None:
+    config = dataclasses.replace(_config(trained, init), train="folder:/nowhere")
+    config = dataclasses.replace(config, phases=(PhaseConfig(epochs=1, train=("haed.*",)),))
+    with pytest.raises(UserError, match=r"'haed\.\*' is the name of no parameter"):
+        workflow.train(config, trained.places)
+
+
 def test_missing_weights_stop_before_the_data_are_prepared(
     trained: Trained, tmp_path: Path
 ) -> None:

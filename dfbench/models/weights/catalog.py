@@ -69,7 +69,7 @@ def _nothing(model: str, init: str) -> str:
     if model in _TO_CONVERT:
         return (
             f"no checked download for {model}: convert torchvision's file to safetensors and give "
-            "--set model.init=FILE"
+            "--init FILE"
         )
     known = ", ".join(sorted(name for name, files in _CATALOG.items() if init in files))
     return f"the model '{model}' has no '{init}' weights (with them: {known})"
@@ -85,6 +85,6 @@ def _fetched(wanted: Pretrained, reporter: Reporter) -> Path:
     except DownloadError as error:
         raise UserError(
             f"{wanted.url}: {error}; fetch it elsewhere and put it at {path}, or give a file with "
-            "--set model.init=FILE"
+            "--init FILE"
         ) from error
     return path

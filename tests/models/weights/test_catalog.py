@@ -78,7 +78,7 @@ def test_offline_the_url_and_the_place_are_said(cache: Path, name: str) -> None:
     assert message.startswith("https://storage.googleapis.com/tensorflow/keras-applications/")
     assert f"{file}: " in message
     assert f"put it at {cache / file}" in message
-    assert "--set model.init=FILE" in message
+    assert "--init FILE" in message
 
 
 @pytest.mark.usefixtures("offline")
