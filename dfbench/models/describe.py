@@ -17,10 +17,10 @@ from jax import Array
 
 from dfbench.config import ModelConfig
 from dfbench.models import lowering
+from dfbench.models.names import dotted
 from dfbench.models.registry import ModelSpec
 
 Shape = tuple[int, ...]
-Path = tuple[Any, ...]
 
 
 @dataclass(kw_only=True)
@@ -78,7 +78,7 @@ def layers_of(model: nnx.Module, side: int) -> tuple[Layer, ...]:
     outputs: dict[str, tuple[str, Shape | None]] = {}  # with the kind, in the order of calls
 
     def predict(model: Any, images: Array) -> Array:
-        names = {id(module): _dotted(path) for path, module in nnx.iter_modules(model)}
+        names = {id(module): dotted(path) for path, module in nnx.iter_modules(model)}
 
         def note(module: Any, output: Any) -> None:
             name = names.get(id(module))
@@ -92,7 +92,7 @@ def layers_of(model: nnx.Module, side: int) -> tuple[Layer, ...]:
     nnx.eval_shape(predict, model, _images(side))
     layers: dict[str, Layer] = {}
     for path, leaf in nnx.to_flat_state(nnx.state(model, nnx.Param)):
-        name = _dotted(path[:-1])
+        name = dotted(path[:-1])
         kind, output = outputs.get(name, ("", None))
         layer = layers.setdefault(name, Layer(path=name, kind=kind, output=output))
         layer.parameters[str(path[-1])] = tuple(leaf.shape)
@@ -102,10 +102,6 @@ def layers_of(model: nnx.Module, side: int) -> tuple[Layer, ...]:
 
 def _images(side: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-
-
-def _dotted(path: Path) -> str:
-    return ".".join(str(part) for part in path)
 
 
 @contextmanager

@@ -24,11 +24,11 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import Array, lax
+from jax import Array
 
 from dfbench.errors import UserError
 from dfbench.models import lowering
-from dfbench.models.layers import AXIS, BatchNorm
+from dfbench.models.layers import BatchNorm, drop
 
 Path = tuple[str, ...]  # ("conv1_bn", "scale"): the parts of a dotted name
 Result = TypeVar("Result")
@@ -236,17 +236,9 @@ def _is_plain_depthwise(layer: Any) -> bool:
 
 
 def _drop(x: Array, rate: float, shape: tuple[int | None, ...]) -> Array:
-    """Drop parts of each example; the mask is that of the batch over all devices."""
-    rngs = _CALL.get().rngs
-    if rngs is None:
-        raise ValueError("dropout needs rngs in training")
-    batch = x.shape[0]
-    rest = tuple(size or whole for size, whole in zip(shape, x.shape[1:], strict=True))
-    everywhere = (lax.axis_size(AXIS) * batch, *rest)
-    keep = jax.random.bernoulli(rngs.dropout(), 1 - rate, everywhere)
-    here = lax.dynamic_slice_in_dim(keep, lax.axis_index(AXIS) * batch, batch)
-    dropped: Array = jnp.where(here, x / (1 - rate), jnp.zeros_like(x))
-    return dropped
+    """Drop parts of each example; Keras says None for a whole side."""
+    whole = tuple(size or side for size, side in zip(shape, x.shape[1:], strict=True))
+    return drop(x, rate, _CALL.get().rngs, whole)
 
 
 def _replace(layer: Any) -> None:

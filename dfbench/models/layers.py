@@ -17,6 +17,7 @@ from jaxtyping import Float
 from dfbench.config import ModelConfig
 from dfbench.errors import UserError
 from dfbench.models import lowering
+from dfbench.models.names import dotted
 
 _lecun_normal = nnx.initializers.lecun_normal()
 AXIS = "batch"  # name of the device axis, which a training step must bind
@@ -70,7 +71,7 @@ def freeze_statistics(model: nnx.Module, frozen: Callable[[str], bool]) -> None:
     """
     for path, module in nnx.iter_modules(model):
         if isinstance(module, BatchNorm):
-            module.use_running_average = frozen(".".join(str(part) for part in path))
+            module.use_running_average = frozen(dotted(path))
 
 
 def _wide(channels: Array) -> Array:
@@ -118,6 +119,24 @@ def _normalise_backward(
 _normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
+def drop(x: Array, rate: float, rngs: nnx.Rngs | None, shape: tuple[int, ...]) -> Array:
+    """Set a share of `x` [batch, ...] to 0 and scale up the rest.
+
+    The mask, of `shape` an example (1: shared along it), is drawn for the batch over all devices.
+
+    Raises:
+        ValueError: No `rngs`.
+    """
+    if rngs is None:
+        raise ValueError("dropout needs rngs in training")
+    batch = x.shape[0]
+    everywhere = (lax.axis_size(AXIS) * batch, *shape)
+    keep = jax.random.bernoulli(rngs.dropout(), 1 - rate, everywhere)
+    here = lax.dynamic_slice_in_dim(keep, lax.axis_index(AXIS) * batch, batch)
+    dropped: Array = jnp.where(here, x / (1 - rate), jnp.zeros_like(x))
+    return dropped
+
+
 class Dropout(nnx.Module):
     """Dropout whose mask is drawn for the batch over all devices: their number changes nothing.
 
@@ -138,14 +157,7 @@ class Dropout(nnx.Module):
         """
         if self.deterministic or self.rate == 0:
             return x
-        if rngs is None:
-            raise ValueError("dropout needs rngs in training")
-        batch, features = x.shape
-        everywhere = (lax.axis_size(AXIS) * batch, features)
-        keep = jax.random.bernoulli(rngs.dropout(), 1 - self.rate, everywhere)
-        here = lax.dynamic_slice_in_dim(keep, lax.axis_index(AXIS) * batch, batch)
-        dropped: Array = jnp.where(here, x / (1 - self.rate), jnp.zeros_like(x))
-        return dropped
+        return drop(x, self.rate, rngs, x.shape[1:])
 
 
 class Head(nnx.Module):

@@ -180,8 +180,8 @@ def fit(
         progress: Called with steps.
 
     Raises:
-        UserError: The batch cannot be split over the devices, a phase names no parameter, the
-            loss is no longer finite, or the checkpoint to resume from does not fit.
+        UserError: The batch cannot be split over the devices, a phase names no parameter (when it
+            begins), the loss is no longer finite, or the checkpoint to resume from does not fit.
     """
     check_batch_size(config.training.batch_size)
     loop = _Loop(config, batches, steps_per_epoch, class_weights, validate, run_dir, progress)
@@ -207,8 +207,6 @@ class _Loop:
         self.validate, self.progress = validate, progress
         self.phases = phases_of(config)
         self.state, self.networks = create_state(config, steps_per_epoch=steps_per_epoch)
-        for phase in range(1, len(self.phases)):  # a wrong pattern shows before any training
-            build_networks(config, phase=phase)
         self.history = History(run_dir / "metrics.jsonl")
         self.marks, self.watch = _Marks(), _Stopwatch()
         self.pending: tuple[int, dict[str, jax.Array]] | None = None  # metrics not yet read

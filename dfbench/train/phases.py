@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from typing import Any
 
 import jax
-from jax.tree_util import keystr
 
 from dfbench.config import PhaseConfig
 from dfbench.errors import UserError, nearest
-
-Tree = Any  # nested dicts of arrays
-
-
-def parameter_names(params: Tree) -> list[str]:
-    """Return the dotted names of all parameters: `head.output.kernel`."""
-    return [_dotted(path) for path, _ in jax.tree.leaves_with_path(params)]
-
-
-def _dotted(path: tuple[Any, ...]) -> str:
-    return keystr(path, simple=True, separator=".")
+from dfbench.models.names import Tree, leaf_name, leaves
 
 
 def is_trained(name: str, phase: PhaseConfig) -> bool:
@@ -39,7 +27,7 @@ def trained_names(params: Tree, phase: PhaseConfig) -> frozenset[str]:
     Raises:
         UserError: A pattern is of no parameter, or the phase changes nothing.
     """
-    names = parameter_names(params)
+    names = list(leaves(params))
     for pattern in (*phase.train, *phase.freeze):
         if not any(_matches(name, (pattern,)) for name in names):
             raise UserError(
@@ -68,7 +56,7 @@ def partition(params: Tree, trained: frozenset[str]) -> tuple[Tree, Tree]:
 
     def part(keep: bool) -> Tree:
         return jax.tree.map_with_path(
-            lambda path, leaf: leaf if (_dotted(path) in trained) == keep else None, params
+            lambda path, leaf: leaf if (leaf_name(path) in trained) == keep else None, params
         )
 
     return part(True), part(False)

@@ -15,9 +15,10 @@ from jaxtyping import Int
 
 from dfbench.config import RunConfig, phases_of
 from dfbench.models.layers import freeze_statistics
+from dfbench.models.names import Tree
 from dfbench.models.registry import ModelSpec, get_model
 from dfbench.train.optim import make_optimizer, make_schedule
-from dfbench.train.phases import Tree, frozen_statistics, partition, trained_names
+from dfbench.train.phases import frozen_statistics, partition, trained_names
 
 
 @jax.tree_util.register_dataclass

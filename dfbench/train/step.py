@@ -14,9 +14,10 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from dfbench.config import RunConfig
+from dfbench.models.names import Tree
 from dfbench.train.augment import augment, example_keys, normalise, to_unit
 from dfbench.train.parallel import AXIS
-from dfbench.train.phases import Tree, combine, partition
+from dfbench.train.phases import combine, partition
 from dfbench.train.state import Networks, TrainState
 
 _DROPOUT_STREAM = 2**31 - 1  # no example stands at this position

@@ -14,6 +14,7 @@ from flax import nnx
 from safetensors.numpy import save_file
 
 from dfbench.config import ModelConfig
+from dfbench.models.names import leaves
 from dfbench.models.registry import get_model
 
 Build = Callable[[ModelConfig, nnx.Rngs], nnx.Module]
@@ -53,11 +54,7 @@ def make_net(name: str, *, seed: int = 0, build: Build | None = None, **settings
 
 def flat(*trees: Any) -> dict[str, np.ndarray]:
     """Return the arrays by dotted name."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf)
-        for tree in trees
-        for path, leaf in jax.tree.leaves_with_path(tree)
-    }
+    return {name: np.asarray(leaf) for name, leaf in leaves(*trees).items()}
 
 
 def random_images(side: int, count: int = 2, seed: int = 0) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dfbench.errors import UserError
+from dfbench.models.names import Tree, leaves
 from dfbench.models.registry import get_model
 from dfbench.models.weights.files import read_weights
 from dfbench.models.weights.head import fit_head
@@ -20,11 +21,9 @@ from dfbench.models.weights.source import Arrays, Layer
 from dfbench.models.weights.tree import (
     HEAD,
     Shapes,
-    Tree,
     epsilons,
     kind_of,
     layers,
-    leaves,
     replaced,
 )
 

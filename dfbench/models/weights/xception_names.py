@@ -27,16 +27,19 @@ def _torch_entries(ours: Collection[str]) -> Iterator[Entry]:
         for conv in range(size):
             # `rep` lists ReLU, convolution, norm; the first block begins without the ReLU.
             place = 3 * conv + (0 if block == 0 else 1)
-            yield Entry(f"{path}.convs.{conv}.depthwise", f"{name}.rep.{place}.conv1")
-            yield Entry(f"{path}.convs.{conv}.pointwise", f"{name}.rep.{place}.pointwise")
-            yield Entry(f"{path}.convs.{conv}.norm", f"{name}.rep.{place + 1}")
+            names = f"{name}.rep.{place}", f"{name}.rep.{place + 1}"
+            yield from _torch_separable(f"{path}.convs.{conv}", *names)
         if f"{path}.skip" in ours:
             yield Entry(f"{path}.skip", f"{name}.skip")
             yield Entry(f"{path}.skip_norm", f"{name}.skipbn")
-    for path, name in (("exit1", "3"), ("exit2", "4")):
-        yield Entry(f"{path}.depthwise", f"conv{name}.conv1")
-        yield Entry(f"{path}.pointwise", f"conv{name}.pointwise")
-        yield Entry(f"{path}.norm", f"bn{name}")
+    for number in (1, 2):
+        yield from _torch_separable(f"exit{number}", f"conv{number + 2}", f"bn{number + 2}")
+
+
+def _torch_separable(path: str, conv: str, norm: str) -> Iterator[Entry]:
+    yield Entry(f"{path}.depthwise", f"{conv}.conv1")
+    yield Entry(f"{path}.pointwise", f"{conv}.pointwise")
+    yield Entry(f"{path}.norm", norm)
 
 
 def keras_layout(ours: Collection[str]) -> Layout:
@@ -51,15 +54,15 @@ def _keras_entries(ours: Collection[str]) -> Iterator[Entry]:
     sizes = _block_sizes(ours)
     for block, size in enumerate(sizes):
         for conv in range(size):
-            yield from _separable(f"blocks.{block}.convs.{conv}", block + 2, conv + 1)
+            yield from _keras_separable(f"blocks.{block}.convs.{conv}", block + 2, conv + 1)
         if f"blocks.{block}.skip" in ours:
             yield Entry(f"blocks.{block}.skip")
             yield Entry(f"blocks.{block}.skip_norm")
     for conv in (1, 2):
-        yield from _separable(f"exit{conv}", len(sizes) + 2, conv)
+        yield from _keras_separable(f"exit{conv}", len(sizes) + 2, conv)
 
 
-def _separable(path: str, block: int, conv: int) -> Iterator[Entry]:
+def _keras_separable(path: str, block: int, conv: int) -> Iterator[Entry]:
     name = f"block{block}_sepconv{conv}"
     yield Entry(f"{path}.depthwise", f"{name}/depthwise")
     yield Entry(f"{path}.pointwise", f"{name}/pointwise")
