@@ -20,14 +20,9 @@ def spec_values(spec: ModelSpec) -> dict[str, Any]:
         "std": spec.std,
         "parameters": spec.parameters,
         "multiply_adds": spec.multiply_adds,
-        "weights": _weights(spec.name),
+        "weights": list(available(spec.name)),
         "paper": spec.paper,
     }
-
-
-def _weights(name: str) -> list[str]:
-    # Keras knows by itself where its weights are.
-    return ["imagenet"] if name.startswith(KERAS_PREFIX) else list(available(name))
 
 
 def model_values(spec: ModelSpec) -> dict[str, Any]:

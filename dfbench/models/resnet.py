@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import jax.numpy as jnp
@@ -265,15 +266,12 @@ class ResNetV2(nnx.Module):
 _PAPER = (
     "He, Zhang, Ren, Sun. Deep Residual Learning for Image Recognition. CVPR 2016, arXiv:1512.03385"
 )
+_register = partial(register, input_size=INPUT_SIZE, mean=_MEAN, std=_STD, paper=_PAPER)
 
 
-@register(
+@_register(
     name="resnet18",
     summary="ResNet-18: residual units of two 3x3 convolutions, 11 million parameters",
-    input_size=INPUT_SIZE,
-    mean=_MEAN,
-    std=_STD,
-    paper=_PAPER,
     parameters=11_177_025,
     multiply_adds=1_813.6,
 )
@@ -282,13 +280,9 @@ def resnet18(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     return ResNet(config, unit="basic", depths=(2, 2, 2, 2), rngs=rngs)
 
 
-@register(
+@_register(
     name="resnet34",
     summary="ResNet-34: residual units of two 3x3 convolutions, 21 million parameters",
-    input_size=INPUT_SIZE,
-    mean=_MEAN,
-    std=_STD,
-    paper=_PAPER,
     parameters=21_285_185,
     multiply_adds=3_663.2,
 )
@@ -297,13 +291,10 @@ def resnet34(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     return ResNet(config, unit="basic", rngs=rngs)
 
 
-@register(
+@_register(
     name="resnet50",
     summary="ResNet-50 as in the paper and Keras: stride in the first 1x1 of a bottleneck",
-    input_size=INPUT_SIZE,
     mean=_KERAS_MEAN,
-    std=_STD,
-    paper=_PAPER,
     parameters=23_510_081,
     multiply_adds=3_855.9,
 )
@@ -312,13 +303,9 @@ def resnet50(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     return ResNet(config, unit="bottleneck", momentum=0.99, epsilon=1.001e-5, rngs=rngs)
 
 
-@register(
+@_register(
     name="resnet50v1_5",
     summary="ResNet-50 as in torchvision and timm: stride in the 3x3 of a bottleneck",
-    input_size=INPUT_SIZE,
-    mean=_MEAN,
-    std=_STD,
-    paper=_PAPER,
     parameters=23_510_081,
     multiply_adds=4_087.1,
 )

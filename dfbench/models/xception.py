@@ -7,6 +7,7 @@ And the variants of Govi, Poppi and Marinelli (2022): fewer middle blocks, wider
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -168,14 +169,12 @@ _GOVI = (
     "Govi, Poppi, Marinelli. Deep Learning for DeepFake Creation and Detection. "
     "Project report, University of Modena and Reggio Emilia 2022; after Chollet, arXiv:1610.02357"
 )
+_register = partial(register, input_size=INPUT_SIZE, mean=0.5, std=0.5)
 
 
-@register(
+@_register(
     name="xception",
     summary="Xception: depthwise separable convolutions, 21 million parameters",
-    input_size=INPUT_SIZE,
-    mean=0.5,
-    std=0.5,
     paper=_CHOLLET,
     parameters=20_811_050,
     multiply_adds=8_355.4,
@@ -185,12 +184,9 @@ def xception(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     return Xception(config, rngs=rngs)
 
 
-@register(
+@_register(
     name="light_xception",
     summary="LightXception: 4 middle blocks instead of 8, 14 million parameters",
-    input_size=INPUT_SIZE,
-    mean=0.5,
-    std=0.5,
     paper=_GOVI,
     parameters=14_355_146,
     multiply_adds=6_031.1,
@@ -200,12 +196,9 @@ def light_xception(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     return Xception(config, middle_blocks=4, rngs=rngs)
 
 
-@register(
+@_register(
     name="midway_xception",
     summary="MidwayXception: 3x3 kernels of 2 channels, every skip a convolution, 25 million",
-    input_size=INPUT_SIZE,
-    mean=0.5,
-    std=0.5,
     paper=_GOVI,
     parameters=25_270_002,
     multiply_adds=10_018.1,
@@ -215,12 +208,9 @@ def midway_xception(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     return Xception(config, grouped=True, skip_everywhere=True, rngs=rngs)
 
 
-@register(
+@_register(
     name="light_midway_xception",
     summary="Both: MidwayXception with 4 middle blocks, that report's future work, 17 million",
-    input_size=INPUT_SIZE,
-    mean=0.5,
-    std=0.5,
     paper=_GOVI,
     parameters=16_609_714,
     multiply_adds=6_900.2,

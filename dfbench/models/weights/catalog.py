@@ -8,6 +8,7 @@ from pathlib import Path
 from dfbench import paths
 from dfbench.download import Checksum, DownloadError, download
 from dfbench.errors import UserError, nearest
+from dfbench.models.registry import KERAS_PREFIX
 from dfbench.progress import SILENT, Reporter
 
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
@@ -45,11 +46,13 @@ NAMES = tuple(sorted({name for files in _CATALOG.values() for name in files}))
 
 def available(model: str) -> tuple[str, ...]:
     """Return the names of the weights that can be fetched for a model."""
-    return tuple(_CATALOG.get(model, ()))
+    return NAMES if model.startswith(KERAS_PREFIX) else tuple(_CATALOG.get(model, ()))
 
 
-def weights_path(model: str, init: str, *, reporter: Reporter = SILENT) -> Path:
+def weights_path(model: str, init: str, *, reporter: Reporter = SILENT) -> Path | None:
     """Return the file of `init`, which is the name of weights, fetched if need be, or a path.
+
+    None stands for weights that Keras fetches, keeps and checks itself.
 
     Raises:
         UserError: No such weights or file, or the download failed.
@@ -59,6 +62,8 @@ def weights_path(model: str, init: str, *, reporter: Reporter = SILENT) -> Path:
         if not path.exists():
             raise UserError(f"{init}: no such weights file{nearest(init, NAMES)}")
         return path
+    if model.startswith(KERAS_PREFIX):
+        return None
     files = _CATALOG.get(model, {})
     if init not in files:
         raise UserError(_nothing(model, init))

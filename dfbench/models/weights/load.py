@@ -10,7 +10,7 @@ import numpy as np
 
 from dfbench.errors import UserError
 from dfbench.models.names import Tree, leaves
-from dfbench.models.registry import get_model
+from dfbench.models.registry import KERAS_PREFIX, get_model
 from dfbench.models.weights.files import read_weights
 from dfbench.models.weights.head import fit_head
 from dfbench.models.weights.layout import Label, Layout
@@ -39,7 +39,7 @@ class Loaded:
 
 def load_weights(
     model: str,
-    path: Path,
+    path: Path | None,
     params: Tree,
     batch_stats: Tree,
     *,
@@ -54,7 +54,7 @@ def load_weights(
 
     Args:
         model: Registered name.
-        path: Of the file.
+        path: Of the file; None for the ImageNet weights that Keras keeps, of `keras:NAME`.
         params: Nested dicts as `TrainState` has them; the new trees have the same form.
         batch_stats: Likewise.
         label: What the file's output, or the second of two, scores. None: P(real) in Keras files of
@@ -64,6 +64,10 @@ def load_weights(
     Raises:
         UserError: An unreadable file; a layer missing, left over or of another shape.
     """
+    if model.startswith(KERAS_PREFIX):
+        return _of_keras(model, path, params, batch_stats)
+    if path is None:
+        raise ValueError(f"'{model}' takes its weights from a file")
     weights = read_weights(path)
     ours = layers({name: leaf.shape for name, leaf in leaves(params, batch_stats).items()})
     body = {name: shapes for name, shapes in ours.items() if not name.startswith(HEAD)}
@@ -81,6 +85,15 @@ def load_weights(
         note += f"; it is taken to see {layout.pixels.order}"
     arrays = {name: np.asarray(array, np.float32, order="C") for name, array in arrays.items()}
     return Loaded(replaced(params, arrays), replaced(batch_stats, arrays), (note,))
+
+
+def _of_keras(model: str, path: Path | None, params: Tree, batch_stats: Tree) -> Loaded:
+    from dfbench.models.keras_weights import file_weights, imagenet_weights  # needs Keras
+
+    name, side = model.removeprefix(KERAS_PREFIX), get_model(model).input_size
+    found = imagenet_weights(name, side) if path is None else file_weights(name, side, path)
+    note = "there is no classifier among them: the head is new"
+    return Loaded(params | found[0], batch_stats | found[1], (note,))
 
 
 def _body(

@@ -18,6 +18,7 @@ from dfbench.errors import UserError
 from dfbench.models.registry import model_names
 from dfbench.models.weights import catalog
 from dfbench.models.weights.catalog import Pretrained, available, weights_path
+from dfbench.models.weights.load import load_weights
 
 
 @pytest.fixture(autouse=True)
@@ -121,3 +122,19 @@ def test_the_catalogue_is_of_models_there_are() -> None:
     assert listed == set(catalog._CATALOG) == {"xception", "resnet50", "resnet50v2"}
     assert available("xception") == ("imagenet",)
     assert available("meso4") == ()
+
+
+def test_keras_keeps_the_weights_of_its_own_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dfbench.models import keras_weights
+
+    def imagenet(name: str, side: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        assert (name, side) == ("VGG16", 224)
+        return {"backbone": "theirs"}, {}
+
+    assert weights_path("keras:VGG16", "imagenet") is None
+    assert available("keras:VGG16") == ("imagenet",)
+    monkeypatch.setattr(keras_weights, "imagenet_weights", imagenet)
+    loaded = load_weights("keras:VGG16", None, {"backbone": "ours", "head": "ours"}, {})
+    assert loaded.params == {"backbone": "theirs", "head": "ours"}
+    with pytest.raises(ValueError, match="'meso4' takes its weights from a file"):
+        load_weights("meso4", None, {}, {})
