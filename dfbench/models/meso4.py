@@ -3,6 +3,8 @@
 # mypy: disallow-subclassing-any=False
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
@@ -18,14 +20,51 @@ PAPER = (
     "Afchar, Nozick, Yamagishi, Echizen. MesoNet: a Compact Facial Video Forgery Detection "
     "Network. WIFS 2018, arXiv:1809.00888"
 )
-# Output channels, side of the kernel, window of the pooling.
-_STAGES = ((8, 3, 2), (8, 5, 2), (16, 5, 2), (16, 5, 4))
+WINDOWS = (2, 2, 2, 4)  # of the poolings
+_STAGES = ((8, 3), (8, 5), (16, 5), (16, 5))  # output channels, side of the kernel
+_glorot = nnx.initializers.glorot_uniform()
 
 
-def leaky_relu(x: Array) -> Array:
-    """Leave a tenth of what is below zero."""
-    y: Array = nnx.leaky_relu(x, 0.1)
+def meso_conv(
+    channels: int, out: int, side: int, dtype: jnp.dtype, rngs: nnx.Rngs, dilation: int = 1
+) -> nnx.Conv:
+    """Make a convolution that keeps height and width, with bias; Glorot-uniform as in Keras."""
+    return nnx.Conv(
+        channels,
+        out,
+        (side, side),
+        kernel_dilation=dilation,
+        dtype=dtype,
+        kernel_init=drawn_flat(_glorot),
+        rngs=rngs,
+    )
+
+
+def meso_norm(channels: int) -> BatchNorm:
+    """Make a batch norm as Keras does."""
+    return BatchNorm(channels, momentum=0.99, epsilon=1e-3)
+
+
+def meso_head(channels: int, config: ModelConfig, input_size: int, rngs: nnx.Rngs) -> Head:
+    """Make the two dense layers of both networks, 16 wide between; images shrink 32-fold."""
+    features = (input_size // 32) ** 2 * channels
+    return Head(features, config, widths=(16,), activation=_leaky_relu, init=_glorot, rngs=rngs)
+
+
+def _leaky_relu(x: Array) -> Array:
+    y: Array = nnx.leaky_relu(x, 0.1)  # leaves a tenth of what is below zero
     return y
+
+
+def meso_features(
+    x: Float[Array, "batch height width channel"],
+    stages: Iterable[nnx.Module],
+    norms: Iterable[BatchNorm],
+) -> Float[Array, "batch feature"]:
+    """Run four stages, each followed by ReLU, then batch norm, then max-pool, and flatten."""
+    for stage, norm, window in zip(stages, norms, WINDOWS, strict=True):
+        x = lowering.max_pool(norm(nnx.relu(stage(x))), window)
+    return x.reshape(x.shape[0], -1)
 
 
 class Meso4(nnx.Module):
@@ -42,31 +81,22 @@ class Meso4(nnx.Module):
     def __init__(
         self, config: ModelConfig, *, input_size: int = INPUT_SIZE, rngs: nnx.Rngs
     ) -> None:
-        dtype, init = jnp.dtype(config.dtype), nnx.initializers.glorot_uniform()
+        dtype = jnp.dtype(config.dtype)
         convs, norms, channels = [], [], 3
-        for out, side, _ in _STAGES:
-            kernel = (side, side)
-            conv_init = drawn_flat(init)
-            convs.append(
-                nnx.Conv(channels, out, kernel, dtype=dtype, kernel_init=conv_init, rngs=rngs)
-            )
-            norms.append(BatchNorm(out, momentum=0.99, epsilon=1e-3))
+        for out, side in _STAGES:
+            convs.append(meso_conv(channels, out, side, dtype, rngs))
+            norms.append(meso_norm(out))
             channels = out
         self.convs, self.norms = nnx.List(convs), nnx.List(norms)
-        features = (input_size // 32) ** 2 * channels
-        self.head = Head(
-            features, config, widths=(16,), activation=leaky_relu, init=init, rngs=rngs
-        )
+        self.head = meso_head(channels, config, input_size, rngs)
         self.dtype = dtype
 
     def __call__(
         self, images: Float[Array, "batch height width 3"], *, rngs: nnx.Rngs | None = None
     ) -> Float[Array, " batch"]:
         """Return the logits of P(fake), float32; images are in [0, 1]."""
-        x = images.astype(self.dtype)
-        for conv, norm, (_, _, window) in zip(self.convs, self.norms, _STAGES, strict=True):
-            x = lowering.max_pool(norm(nnx.relu(conv(x))), window)
-        return self.head(x.reshape(x.shape[0], -1), rngs=rngs)
+        features = meso_features(images.astype(self.dtype), self.convs, self.norms)
+        return self.head(features, rngs=rngs)
 
 
 @register(

@@ -9,28 +9,17 @@ from jax import Array
 from jaxtyping import Float
 
 from dfbench.config import ModelConfig
-from dfbench.models import lowering
-from dfbench.models.layers import BatchNorm, Head, drawn_flat
-from dfbench.models.meso4 import INPUT_SIZE, PAPER, leaky_relu
+from dfbench.models.meso4 import (
+    INPUT_SIZE,
+    PAPER,
+    meso_conv,
+    meso_features,
+    meso_head,
+    meso_norm,
+)
 from dfbench.models.registry import register
 
 _BRANCHES = ((1, 4, 4, 2), (2, 4, 4, 2))  # channels of each module's branches
-_WINDOWS = (2, 2, 2, 4)  # of the poolings
-_glorot = nnx.initializers.glorot_uniform()
-
-
-def _conv(
-    channels: int, out: int, side: int, dtype: jnp.dtype, rngs: nnx.Rngs, dilation: int = 1
-) -> nnx.Conv:
-    return nnx.Conv(
-        channels,
-        out,
-        (side, side),
-        kernel_dilation=dilation,
-        dtype=dtype,
-        kernel_init=drawn_flat(_glorot),
-        rngs=rngs,
-    )
 
 
 class Inception(nnx.Module):
@@ -49,10 +38,10 @@ class Inception(nnx.Module):
         self, channels: int, branches: tuple[int, ...], *, dtype: jnp.dtype, rngs: nnx.Rngs
     ) -> None:
         first, *others = branches
-        convs = [_conv(channels, first, 1, dtype, rngs)]
+        convs = [meso_conv(channels, first, 1, dtype, rngs)]
         for dilation, out in enumerate(others, 1):
-            convs.append(_conv(channels, out, 1, dtype, rngs))
-            convs.append(_conv(out, out, 3, dtype, rngs, dilation))
+            convs.append(meso_conv(channels, out, 1, dtype, rngs))
+            convs.append(meso_conv(out, out, 3, dtype, rngs, dilation))
         self.convs = nnx.List(convs)
 
     def __call__(self, x: Float[Array, "batch height width channel"]) -> Array:
@@ -85,25 +74,19 @@ class MesoInception4(nnx.Module):
             inceptions.append(Inception(channels[-1], branches, dtype=dtype, rngs=rngs))
             channels.append(sum(branches))
         self.inceptions = nnx.List(inceptions)
-        self.convs = nnx.List([_conv(n, 16, 5, dtype, rngs) for n in (channels[-1], 16)])
-        norms = [BatchNorm(n, momentum=0.99, epsilon=1e-3) for n in (*channels[1:], 16, 16)]
-        self.norms = nnx.List(norms)
-        features = (input_size // 32) ** 2 * 16
-        self.head = Head(
-            features, config, widths=(16,), activation=leaky_relu, init=_glorot, rngs=rngs
-        )
+        self.convs = nnx.List([meso_conv(n, 16, 5, dtype, rngs) for n in (channels[-1], 16)])
+        self.norms = nnx.List([meso_norm(n) for n in (*channels[1:], 16, 16)])
+        self.head = meso_head(16, config, input_size, rngs)
         self.dtype = dtype
 
     def __call__(
         self, images: Float[Array, "batch height width 3"], *, rngs: nnx.Rngs | None = None
     ) -> Float[Array, " batch"]:
         """Return the logits of P(fake), float32; images are in [0, 1]."""
-        x = images.astype(self.dtype)
+        # What an inception module returns is a ReLU's already: another changes nothing.
         stages = (*self.inceptions, *self.convs)
-        for stage, norm, window in zip(stages, self.norms, _WINDOWS, strict=True):
-            # What an inception module returns is a ReLU's already.
-            x = lowering.max_pool(norm(nnx.relu(stage(x))), window)
-        return self.head(x.reshape(x.shape[0], -1), rngs=rngs)
+        features = meso_features(images.astype(self.dtype), stages, self.norms)
+        return self.head(features, rngs=rngs)
 
 
 @register(
