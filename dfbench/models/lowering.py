@@ -93,15 +93,26 @@ def _depthwise_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Ar
 
 def _tap_gradients(images: Array, gradient: Array, dtype: jnp.dtype) -> Array:
     """Return the gradient by a depthwise kernel, [3, 3, 1, channel]."""
+    _, height, width, channels = images.shape
+    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    ones = jnp.ones((1, width), images.dtype)
 
-    # Image by image: the nine products of the whole batch do not fit the cache.
-    def add(total: Array, example: tuple[Array, Array]) -> tuple[Array, None]:
-        image, grad = (leaf[None] for leaf in example)
-        sums = [jnp.sum(window * grad, (0, 1, 2)) for window in _windows3x3(image)]
-        return total + jnp.stack(sums).astype(total.dtype), None
+    # Row by row the products fit the cache, and a sum that is a matrix product runs along the
+    # channels; XLA's own walks down one channel after the other.
+    def add_image(total: Array, example: tuple[Array, Array]) -> tuple[Array, None]:
+        image, grad = example
 
-    start = jnp.zeros((9, images.shape[-1]), jnp.float32)
-    total, _ = lax.scan(add, start, (images, gradient))
+        def add_row(total: Array, row: Array) -> tuple[Array, None]:
+            near = lax.dynamic_slice_in_dim(image, row, 3)
+            here = lax.dynamic_index_in_dim(grad, row, keepdims=False)
+            products = [near[i, j : j + width] * here for i in range(3) for j in range(3)]
+            sums = [jnp.matmul(ones, p, preferred_element_type=jnp.float32) for p in products]
+            return total + jnp.concatenate(sums), None
+
+        return lax.scan(add_row, total, jnp.arange(height, dtype=jnp.int32))[0], None
+
+    start = jnp.zeros((9, channels), jnp.float32)
+    total, _ = lax.scan(add_image, start, (padded, gradient))
     return total.reshape(3, 3, 1, -1).astype(dtype)
 
 
@@ -129,6 +140,12 @@ def _swapped(x: Array) -> Array:
     return pairs[..., ::-1].reshape(x.shape)
 
 
+def _swapped_once(images: Array) -> Array:
+    """Do the same in a loop of its own: XLA would else do it again for each of the nine shifts."""
+    swapped: Array = lax.map(_swapped, images)
+    return swapped
+
+
 def _halves(kernel: Array) -> tuple[Array, Array]:
     """Return two depthwise kernels: of a channel itself, and of the other one in its pair."""
     even = jnp.arange(kernel.shape[-1], dtype=jnp.int32)[None, None, :] % 2 == 0
@@ -146,7 +163,7 @@ def _joined(own: Array, other: Array) -> Array:
 @jax.custom_vjp
 def _grouped_shifts(images: Array, kernel: Array) -> Array:
     own, other = _halves(kernel)
-    return _depthwise_shifts(images, own) + _depthwise_shifts(_swapped(images), other)
+    return _depthwise_shifts(images, own) + _depthwise_shifts(_swapped_once(images), other)
 
 
 def _grouped_forward(images: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -158,7 +175,7 @@ def _grouped_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Arra
     own, other = _halves(kernel[::-1, ::-1])
     # A channel reaches the other one of its pair through that one's kernel.
     grad_images = _grouped_shifts(gradient, _joined(own, _swapped(other)))
-    taps = [_tap_gradients(x, gradient, kernel.dtype) for x in (images, _swapped(images))]
+    taps = [_tap_gradients(x, gradient, kernel.dtype) for x in (images, _swapped_once(images))]
     return grad_images, _joined(*taps)
 
 
