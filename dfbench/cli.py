@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfbench import __version__, config, options
-from dfbench.errors import UserError, nearest
+from dfbench.errors import UserError, nearest, one_line
 from dfbench.paths import cache_dir, compile_cache_dir, default_data_dir
 from dfbench.progress import Reporter, bar
 
 if TYPE_CHECKING:
+    from dfbench.faces.extract import Extract
     from dfbench.workflow import Places
 
 
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _quiet_libraries(args.verbose)
         args.function(args)
     except UserError as error:
-        print(f"dfbench: {error}", file=sys.stderr)
+        print(f"dfbench: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("dfbench: interrupted", file=sys.stderr)
@@ -113,6 +114,7 @@ def run(args: argparse.Namespace) -> None:
 
     places = _places(args)
     protocol = options.protocol_name(args)
+    workflow.check_cells(configs, places, allow_leak=args.allow_leak, reporter=reporter)
     cards = []
     for number, one in enumerate(configs, 1):
         if len(configs) > 1:
@@ -128,6 +130,7 @@ def run(args: argparse.Namespace) -> None:
                 scoring=one.scoring,
                 protocol=protocol,
                 overwrite=args.overwrite,
+                allow_leak=args.allow_leak,
                 reporter=reporter,
             )
             for spec in dict.fromkeys((one.train, *one.eval))
@@ -144,14 +147,94 @@ def prepare(args: argparse.Namespace) -> None:
     """Find and crop the faces of a dataset and pack them, once; later runs reuse them."""
     from dfbench.data.spec import parse_spec
 
-    settings = config.from_dict(options.assignments(args.set), "--set")
+    settings = options.prepare_settings(args)
     specs = [spec for text in args.spec for spec in parse_spec(text)]
+    extract = _extraction(args)
     reporter = _reporter()
     from dfbench import workflow
 
     for spec in specs:
-        prepared = workflow.prepare_one(spec, settings.data, _places(args), reporter, raw=args.raw)
+        prepared = workflow.prepare_one(
+            spec, settings.data, _places(args), reporter, raw=args.raw, extract=extract
+        )
         print(workflow.prepared_text(prepared))
+
+
+def _extraction(args: argparse.Namespace) -> Extract:
+    """Return the function that finds the faces.
+
+    Raises:
+      UserError: no Apache Beam, or options that it does not have.
+    """
+    if args.runner == "beam":
+        from dfbench.faces.beam import beam_extraction
+
+        return beam_extraction(args.beam_option)
+    if args.beam_option:
+        raise UserError("--beam-option needs --runner beam")
+    from dfbench.faces.extract import extract_clips
+
+    return extract_clips
+
+
+def doctor(args: argparse.Namespace) -> None:
+    """Look through a raw download, in seconds: what is there, what is missing, what to do next."""
+    from dfbench.data.doctor import diagnose, diagnosis_text
+    from dfbench.data.spec import parse_spec
+
+    specs = parse_spec(args.spec)
+    found = [one for spec in specs for one in diagnose(spec, args.raw)]
+    if args.json:
+        print(json.dumps([dataclasses.asdict(one) for one in found], indent=1))
+    else:
+        print("\n".join(diagnosis_text(one) for one in found))
+    if not any(one.usable for one in found):
+        raise UserError(f"{args.raw} cannot be prepared as {args.spec}: {found[0].advice}")
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write the crops of a prepared dataset as image files, with their labels as text."""
+    settings = config.from_dict(options.assignments(args.set), "--set")
+    reporter = _reporter()
+    from dfbench import workflow
+    from dfbench.data.export import export as write
+
+    datasets = workflow.prepare_spec(args.spec, settings.data, _places(args), reporter)
+    with reporter.bar(f"{args.spec}: writing images", "image") as progress:
+        count = write(datasets, args.out, progress=progress)
+    print(f"{count} images: {args.out}")
+
+
+def audit(args: argparse.Namespace) -> None:
+    """Say what training and evaluated data share: clips, people, source videos, look-alikes.
+
+    Compares the train and val splits of one dataset with the test split of another, or of the same
+    one, and writes audit.json and audit.png, a sheet of examples. Overlap is no error here.
+    """
+    from dfbench.data.spec import parse_spec
+
+    settings = config.from_dict(options.assignments(args.set), "--set")
+    for spec in (args.train, args.eval):
+        parse_spec(spec)
+    toml = args.model / "config.toml" if args.model else None
+    reporter = _start(config.read_toml(toml)) if toml and toml.is_file() else _reporter()
+    from dfbench import workflow
+
+    report = workflow.audit(
+        args.train,
+        args.eval,
+        settings.data,
+        _places(args),
+        args.out,
+        run_dir=args.model,
+        reporter=reporter,
+    )
+    if args.json:
+        print((args.out / "audit.json").read_text(encoding="utf-8").rstrip())
+        return
+    print(workflow.audit_text(report))
+    for name in ("audit.json", "audit.png"):
+        print(f"page: {args.out / name}")
 
 
 def datasets(args: argparse.Namespace) -> None:
@@ -215,7 +298,12 @@ def evaluate(args: argparse.Namespace) -> None:
     places = dataclasses.replace(_places(args), runs_dir=args.run.parent)
     for spec in args.eval:
         card, path = workflow.evaluate(
-            args.run, spec, places, overwrite=args.overwrite, reporter=reporter
+            args.run,
+            spec,
+            places,
+            overwrite=args.overwrite,
+            allow_leak=args.allow_leak,
+            reporter=reporter,
         )
         print(workflow.matrix_text([card]))
         print(f"card: {path}")
@@ -266,6 +354,9 @@ Command = tuple[
 COMMANDS: dict[str, Command] = {
     "run": (run, "train on A, score on A and B, write the leaderboard", options.run_options),
     "prepare": (prepare, "find, crop and pack the faces of a dataset", options.prepare_options),
+    "doctor": (doctor, "look through a raw download before it is prepared", options.doctor_options),
+    "export": (export, "write a prepared dataset's crops as image files", options.export_options),
+    "audit": (audit, "say what training and evaluated data share", options.audit_options),
     "datasets": (datasets, "list the datasets", options.named_list_options),
     "models": (models, "list the networks", options.named_list_options),
     "train": (train, "train one detector", options.training_options),

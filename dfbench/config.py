@@ -19,7 +19,7 @@ import tomli_w
 
 from dfbench.errors import UserError, nearest
 
-DetectorName = Literal["mediapipe_full", "mediapipe_short", "haar", "none"]
+DetectorName = Literal["mediapipe_full", "mediapipe_short", "mtcnn", "haar", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +42,14 @@ class DataConfig:
     size: Literal["tiny", "default"] = "default"  # of the embedded datasets
     detector: DetectorName | None = None
     frames: int | None = None  # of a clip, at most
+    policy: Literal["even", "first", "second", "centre"] | None = None  # which frames
+    real_oversample: int | None = None  # times as many frames of real clips
+    crop: Literal["face", "head"] | None = None
     margin: float | None = None
+    align: bool | None = None  # turn the eyes level
     crop_size: int | None = None  # px
+    format: Literal["jpeg", "png"] | None = None  # of the stored crops
+    quality: int | None = None  # of JPEG
     workers: int = 0  # processes that decode; 0: threads of this process
 
 
@@ -214,6 +220,8 @@ def _check_ranges(config: RunConfig, origin: str) -> None:
         **{f"phases[{i}].epochs": phase.epochs for i, phase in enumerate(config.phases)},
         **{f"phases[{i}].optim.lr": phase.optim.lr for i, phase in enumerate(config.phases)},
         "data.frames": config.data.frames,
+        "data.real_oversample": config.data.real_oversample,
+        "data.quality": config.data.quality,
         "data.crop_size": config.data.crop_size,
         "data.margin": config.data.margin,
         "model.head": min(config.model.head, default=None) if config.model.head else None,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -11,6 +14,39 @@ class UserError(Exception):
 
     The message names the file or value and says what to do.
     """
+
+
+_ADVICE = {
+    errno.ENOSPC: "free some space, or name another folder",
+    errno.EDQUOT: "free some space, or name another folder",
+    errno.EACCES: "change its permissions, or name another one",
+    errno.EPERM: "change its permissions, or name another one",
+    errno.EROFS: "name another one",
+}
+
+
+@contextlib.contextmanager
+def system_errors(where: Path) -> Iterator[None]:
+    """Turn what the system refuses, such as space or a permission, into a UserError.
+
+    Args:
+      where: what is written to; it is named where the system names no file.
+    """
+    try:
+        yield
+    except BrokenPipeError:  # of the terminal
+        raise
+    except OSError as error:
+        advice = _ADVICE.get(error.errno or 0, "")
+        text = f"{error.filename or where}: {error.strerror or error}"
+        raise UserError(f"{text}; {advice}" if advice else text) from error
+
+
+def one_line(text: str) -> str:
+    """Return text with line breaks and what else cannot be printed, as in file names, escaped."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

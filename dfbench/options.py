@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from dfbench import config
 from dfbench.errors import UserError, nearest
@@ -103,14 +103,78 @@ def run_options(parser: argparse.ArgumentParser) -> None:
         help="datasets to score besides the training one",
     )
     training_options(parser)
+    leak_option(parser)
+
+
+def leak_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--allow-leak`."""
+    parser.add_argument(
+        "--allow-leak",
+        action="store_true",
+        help="score a dataset even where its test clips were trained on; the card says so",
+    )
 
 
 def prepare_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `prepare`."""
     parser.add_argument("spec", nargs="+", metavar="SPEC", help=SPEC_HELP)
     parser.add_argument("--raw", type=Path, metavar="DIR", help="folder of the raw download")
+    parser.add_argument(
+        "--detector",
+        metavar="NAME",
+        help=f"face detector, as --set data.detector: {', '.join(get_args(config.DetectorName))}",
+    )
     setting_options(parser)
     data_options(parser)
+    parser.add_argument(
+        "--runner",
+        choices=("local", "beam"),
+        default="local",
+        help="what finds the faces: processes of this machine (default), or an Apache Beam "
+        "pipeline, on this machine or a cluster; see docs/prepare.md",
+    )
+    parser.add_argument(
+        "--beam-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="option of the pipeline, for example --beam-option runner=FlinkRunner (repeatable)",
+    )
+
+
+def prepare_settings(args: argparse.Namespace) -> config.RunConfig:
+    """Return the settings of `prepare`.
+
+    Raises:
+      UserError: a wrong setting, or an unknown detector.
+    """
+    changes = assignments(args.set)
+    if args.detector is not None:
+        known = get_args(config.DetectorName)
+        if args.detector not in known:
+            hint = nearest(args.detector, known) or f"; there are {', '.join(known)}"
+            raise UserError(f"--detector: unknown detector '{args.detector}'{hint}")
+        changes = config.merge(changes, {"data": {"detector": args.detector}})
+    return config.from_dict(changes, "--set")
+
+
+def export_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `export`."""
+    parser.add_argument("spec", metavar="SPEC", help=SPEC_HELP)
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", required=True, help="new folder of the images"
+    )
+    setting_options(parser)
+    data_options(parser)
+
+
+def doctor_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `doctor`."""
+    parser.add_argument("spec", metavar="NAME", help="dataset: NAME or NAME/VARIANT")
+    parser.add_argument(
+        "--raw", type=Path, metavar="DIR", required=True, help="folder of the raw download"
+    )
+    list_options(parser)
 
 
 def list_options(parser: argparse.ArgumentParser) -> None:
@@ -124,6 +188,25 @@ def eval_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eval", nargs="+", required=True, metavar="SPEC", help=SPEC_HELP)
     data_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="score again")
+    leak_option(parser)
+
+
+def audit_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `audit`."""
+    parser.add_argument("--train", metavar="SPEC", required=True, help=SPEC_HELP)
+    parser.add_argument("--eval", metavar="SPEC", required=True, help="dataset that is scored")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="RUN",
+        help="folder of a finished training: also look for crops that are alike to its network",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("audit"), metavar="DIR", help="results (default: audit)"
+    )
+    setting_options(parser)
+    data_options(parser)
+    list_options(parser)
 
 
 def leaderboard_options(parser: argparse.ArgumentParser) -> None:

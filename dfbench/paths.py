@@ -24,6 +24,11 @@ def model_files_dir() -> Path:
     return cache_dir() / "detectors"
 
 
+def lists_dir() -> Path:
+    """Return the folder of downloaded official lists."""
+    return cache_dir() / "lists"
+
+
 def weights_dir() -> Path:
     """Return the folder of downloaded pretrained weights."""
     return cache_dir() / "weights"

@@ -11,8 +11,12 @@ os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from support.raw import Pool
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -32,3 +36,13 @@ def shared_dir() -> Path:
             "the folder shared/ with real photographs and model files is not beside the checkout"
         )
     return path
+
+
+@pytest.fixture(scope="session")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    """Clips of rendered faces, made once for all processes."""
+    from support.raw import render_pool
+
+    from dfbench.synth.dataset import SYNTH_VERSION
+
+    return render_pool(tmp_path_factory.getbasetemp().parent / f"rendered-{SYNTH_VERSION}")

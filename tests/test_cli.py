@@ -38,6 +38,8 @@ def test_help_and_datasets_import_nothing_heavy() -> None:
         (["run", "--protocol", "dem"], "did you mean 'demo'"),
         (["run", "--protocol", "demo", "--train", "synth_swap"], "exclude each other"),
         (["models", "xcepton"], "did you mean 'xception'"),
+        (["prepare", "synth_swap", "--detector", "mtcn"], "did you mean 'mtcnn'"),
+        (["prepare", "synth_swap", "--detector", "?"], "there are mediapipe_full"),
     ],
 )
 def test_wrong_input_is_one_line_and_status_2(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dfbench.data.builder import FaceBuilder
-from dfbench.faces.clip import Clip
+from dfbench.data.raw import Index
 from dfbench.faces.folders import index_real_folder
 
 
@@ -13,6 +13,7 @@ class Builder(FaceBuilder):
     """The user's own folder."""
 
     @classmethod
-    def index(cls, raw_dir: Path) -> list[Clip]:
+    def index(cls, raw_dir: Path, variant: str) -> Index:
         """List the files of the folder, split by hash."""
-        return index_real_folder(raw_dir, "sbi")
+        del variant
+        return Index(tuple(index_real_folder(raw_dir, "sbi")))

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from dfbench.data.builder import FaceBuilder
+from dfbench.data.raw import Index
 from dfbench.data.spec import Spec
-from dfbench.faces.clip import Clip, CropRecipe
+from dfbench.faces.clip import CropRecipe
 from dfbench.progress import Progress
 from dfbench.synth.dataset import SYNTH_VERSION, index_rendered, render_dataset
 
@@ -21,9 +22,10 @@ class Builder(FaceBuilder):
     RECIPE = CropRecipe(detector="haar", frames=4)
 
     @classmethod
-    def index(cls, raw_dir: Path) -> list[Clip]:
+    def index(cls, raw_dir: Path, variant: str) -> Index:
         """List the rendered clips."""
-        return index_rendered(raw_dir, NAME)
+        del variant
+        return Index(tuple(index_rendered(raw_dir, NAME)))
 
     @classmethod
     def raw_dir(cls, spec: Spec, raw: Path | None, size: str, data_dir: Path) -> Path:

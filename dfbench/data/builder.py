@@ -15,7 +15,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import tensorflow_datasets as tfds
 
+from dfbench.data.raw import Index, Part
 from dfbench.data.spec import Spec
+from dfbench.errors import UserError, nearest
 from dfbench.faces.clip import SPLITS, Clip, CropRecipe
 from dfbench.faces.extract import read_shard
 from dfbench.progress import Progress
@@ -42,15 +44,41 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
 
     VERSION: ClassVar[tfds.core.Version] = tfds.core.Version("1.0.0")
     RECIPE: ClassVar[CropRecipe] = CropRecipe()
+    VARIANTS: ClassVar[tuple[str, ...]] = ()  # what may stand after the slash: `ffpp/c23`
+    DEFAULT_VARIANT: ClassVar[str] = ""  # for a spec without one; empty: it must be named
+
+    @classmethod
+    def parts(cls, variant: str) -> tuple[Part, ...]:
+        """Name the parts of the official download; none for what is not downloaded."""
+        del variant
+        return ()
 
     @classmethod
     @abc.abstractmethod
-    def index(cls, raw_dir: Path) -> list[Clip]:
+    def index(cls, raw_dir: Path, variant: str) -> Index:
         """List the clips of the raw download in `raw_dir`, with their official splits.
 
         Raises:
           UserError: the folder is not what the dataset's README describes.
         """
+
+    @classmethod
+    def variant_of(cls, spec: Spec) -> str:
+        """Return the variant that a spec means.
+
+        Raises:
+          UserError: there is no such variant, or it has to be named.
+        """
+        if spec.variant in cls.VARIANTS or (not spec.variant and not cls.VARIANTS):
+            return spec.variant
+        if not spec.variant and cls.DEFAULT_VARIANT:
+            return cls.DEFAULT_VARIANT
+        name = spec.name
+        if not cls.VARIANTS:
+            raise UserError(f"'{spec.text}': {name} has no variants; write {name}")
+        known = ", ".join(f"{name}/{variant}" for variant in cls.VARIANTS)
+        hint = nearest(spec.variant, cls.VARIANTS) if spec.variant else ""
+        raise UserError(f"'{spec.text}': there are {known}{hint}")
 
     @classmethod
     def raw_dir(cls, spec: Spec, raw: Path | None, size: str, data_dir: Path) -> Path | None:

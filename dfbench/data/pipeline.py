@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import grain
 import jaxtyping as jt
 import numpy as np
@@ -21,6 +21,7 @@ import tensorflow_datasets as tfds
 from dfbench.data.prepared import Prepared, column
 from dfbench.errors import UserError
 from dfbench.faces.clip import Split
+from dfbench.faces.crop import decode
 
 Batch = dict[str, np.ndarray]
 
@@ -93,19 +94,19 @@ class LoadCrop(grain.transforms.Map):  # type: ignore[misc]
     def map(self, row: int) -> Batch:
         """Read and decode one crop."""
         if not self._sources:
-            self._sources = [_open(folder, self._split) for folder in self._folders]
+            self._sources = [open_split(folder, self._split) for folder in self._folders]
         dataset = int(np.searchsorted(self._starts, row, side="right")) - 1
         record = self._sources[dataset][int(self._positions[row])]
-        image = cv2.imdecode(np.frombuffer(record["face"], np.uint8), cv2.IMREAD_COLOR)
         return {
-            "image": cv2.cvtColor(image, cv2.COLOR_BGR2RGB),
+            "image": decode(record["face"]),
             "label": self._labels[row],
             "index": np.int32(row),
             "mask": np.float32(1),
         }
 
 
-def _open(folder: str, split: str) -> Any:
+def open_split(folder: Path | str, split: str) -> Any:
+    """Open the records of a split, by position; `face` stays encoded."""
     builder = tfds.builder_from_directory(folder)
     return builder.as_data_source(split, decoders={"face": tfds.decode.SkipDecoding()})
 

@@ -23,6 +23,7 @@ from dfbench.data.builder import FaceBuilder, FaceConfig
 from dfbench.data.catalog import load_builder
 from dfbench.data.prepared import (
     CLASS_NAMES,
+    FORMAT,
     Manifest,
     Missed,
     Prepared,
@@ -32,11 +33,12 @@ from dfbench.data.prepared import (
     write_frames,
     write_manifest,
 )
+from dfbench.data.raw import NOT_THERE, Index
 from dfbench.data.spec import Spec
 from dfbench.errors import UserError
 from dfbench.faces.clip import SPLITS, Clip, ClipResult, CropRecipe
 from dfbench.faces.detect import DetectorChoice, resolve_detector
-from dfbench.faces.extract import extract_clips, read_shard
+from dfbench.faces.extract import Extract, check_recipe, extract_clips, read_shard
 from dfbench.paths import model_files_dir, slug
 from dfbench.progress import SILENT, Reporter
 from dfbench.results.card import Counts
@@ -52,6 +54,7 @@ def prepare(
     raw: Path | None = None,
     detector_model: Path | None = None,
     jobs: int = 0,
+    extract: Extract = extract_clips,
     reporter: Reporter = SILENT,
 ) -> Prepared:
     """Return the prepared dataset of a spec; make it first if it is not there.
@@ -60,121 +63,247 @@ def prepare(
       spec: which dataset.
       data: the user's changes to the dataset's own crop recipe.
       data_dir: root of prepared data; each dataset and recipe has its own folder.
-      raw: folder of the raw download, for datasets that have one.
+      raw: folder of the raw download, for datasets that have one; without it, what was prepared
+        last by this recipe is used.
       detector_model: model file of the face detector.
       jobs: processes; 0: one a core.
+      extract: what finds and crops the faces.
       reporter: where progress is told.
 
     Raises:
       UserError: raw data missing or unusable, or no face in any clip.
+      OSError: something cannot be read or written.
     """
     cls = load_builder(spec.name)
+    source = _find_source(cls, spec, data, data_dir, raw)
     recipe = _recipe(cls.RECIPE, data)
-    raw_dir = cls.raw_dir(spec, raw, data.size, data_dir)
-    if raw_dir is None:
-        raise UserError(f"{spec.name} needs its raw download: --raw DIR")
-    embedded = cls.raw_key(data.size)
-    clips = [] if embedded else cls.index(raw_dir)
-    variant = data.size if embedded else slug(raw_dir.resolve().name)
-    source = embedded or _files_key(clips)
 
-    def folder_of(recipe: CropRecipe) -> Path:
-        fields = [spec.name, str(cls.VERSION), source, dataclasses.asdict(recipe)]
-        key = hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:12]
-        return data_dir / "tfds" / spec.name / f"{variant}-{key}" / str(cls.VERSION)
+    def finished(recipe: CropRecipe) -> Path | None:
+        if source is None:
+            return _latest(cls, spec, recipe, data_dir)
+        folder = source.folder(recipe)
+        return folder if is_finished(folder) else None
 
-    if is_finished(folder := folder_of(recipe)):
+    if folder := finished(recipe):
         return _reused(folder, spec, reporter)
     choice = resolve_detector(recipe.detector, detector_model, cache_dir=model_files_dir())
     if choice.note:
         reporter.say(f"warning: {choice.note}")
         recipe = dataclasses.replace(recipe, detector=choice.name)
-        if is_finished(folder := folder_of(recipe)):
+        if folder := finished(recipe):
             return _reused(folder, spec, reporter)
-    if embedded:
+    if source is None:
+        raise UserError(_not_prepared(cls, spec, data_dir))
+    check_recipe(recipe)
+    index = source.index
+    if index is None:
         with reporter.bar(f"{spec.text}: rendering clips", "clip") as progress:
-            cls.make_raw(raw_dir, data.size, progress)
-        clips = cls.index(raw_dir)
-    reporter.say(f"preparing {spec.text}: {len(clips)} clips, detector {recipe.detector}")
-    _build(cls, spec, variant, clips, recipe, choice, folder, jobs, reporter)
+            cls.make_raw(source.raw, data.size, progress)
+        index = cls.index(source.raw, source.variant)
+    _require_unique(index, source.raw)
+    reporter.say(f"preparing {spec.text}: {len(index.clips)} clips, detector {recipe.detector}")
+    folder = source.folder(recipe)
+    _build(source, spec, index, recipe, choice, folder, extract, jobs, reporter)
     return load_prepared(folder, spec.manipulations)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Source:
+    """The raw clips of a spec, and where what is made of them lies."""
+
+    cls: type[FaceBuilder]
+    variant: str
+    raw: Path
+    index: Index | None  # None: of an embedded dataset, which is rendered only when it is needed
+    key: str  # what the clips are
+    root: Path  # of this dataset's prepared folders
+
+    def folder(self, recipe: CropRecipe) -> Path:
+        """Return the folder of a recipe: another one for each source and each recipe."""
+        version = str(self.cls.VERSION)
+        fields = [FORMAT, self.root.name, version, self.key, dataclasses.asdict(recipe)]
+        key = hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:12]
+        return self.root / f"{self.variant or 'all'}-{key}" / version
+
+
+def _root(data_dir: Path, spec: Spec) -> Path:
+    return data_dir / "tfds" / spec.name
+
+
+def _find_source(
+    cls: type[FaceBuilder], spec: Spec, data: DataConfig, data_dir: Path, raw: Path | None
+) -> _Source | None:
+    """Find the raw clips; None where the dataset has a download and nobody said where it is."""
+    raw_dir = cls.raw_dir(spec, raw, data.size, data_dir)
+    embedded = cls.raw_key(data.size)
+    variant = data.size if embedded else cls.variant_of(spec)
+    if raw_dir is None:
+        return None
+    index = None if embedded else cls.index(raw_dir, variant)
+    return _Source(
+        cls=cls,
+        variant=variant if spec.path is None else slug(raw_dir.resolve().name),
+        raw=raw_dir,
+        index=index,
+        key=embedded or _files_key(index),
+        root=_root(data_dir, spec),
+    )
+
+
+def _latest(cls: type[FaceBuilder], spec: Spec, recipe: CropRecipe, data_dir: Path) -> Path | None:
+    """Return what was prepared last of a downloaded dataset by this recipe."""
+    variant = cls.variant_of(spec)
+    found = [
+        (prepared.manifest.created, prepared.folder)
+        for prepared in _all_prepared(cls, spec, data_dir)
+        if prepared.manifest.variant == variant and prepared.manifest.recipe == recipe
+    ]
+    return max(found, default=(None, None))[1]
+
+
+def _all_prepared(cls: type[FaceBuilder], spec: Spec, data_dir: Path) -> list[Prepared]:
+    folders = sorted(_root(data_dir, spec).glob(f"*/{cls.VERSION}"))
+    return [load_prepared(folder) for folder in folders if is_finished(folder)]
+
+
+def _not_prepared(cls: type[FaceBuilder], spec: Spec, data_dir: Path) -> str:
+    """Say what is missing, and what there is by other recipes."""
+    variant = cls.variant_of(spec)
+    others = [
+        _differences(cls.RECIPE, prepared.manifest.recipe)
+        for prepared in _all_prepared(cls, spec, data_dir)
+        if prepared.manifest.variant == variant
+    ]
+    text = f"{spec.text} is not prepared"
+    if others:
+        text += f" with these settings (it is with {' and '.join(dict.fromkeys(others))})"
+    return (
+        f"{text}: `dfbench prepare {spec.name}{'/' + variant if variant else ''} --raw DIR` does "
+        f"that, with its raw download; `dfbench datasets {spec.name}` says how to get it"
+    )
+
+
+def _differences(own: CropRecipe, other: CropRecipe) -> str:
+    """Say a recipe as the settings that lead to it."""
+    names = {"size": "crop_size"}
+    changed = [
+        f"--set data.{names.get(field.name, field.name)}={getattr(other, field.name)}"
+        for field in dataclasses.fields(CropRecipe)
+        if getattr(own, field.name) != getattr(other, field.name)
+    ]
+    return " ".join(changed) or "the default settings"
 
 
 def _reused(folder: Path, spec: Spec, reporter: Reporter) -> Prepared:
     reporter.say(f"reusing prepared {spec.text} ({folder})")
+    shutil.rmtree(_work_dir(folder), ignore_errors=True)  # of a call that was killed at its end
     return load_prepared(folder, spec.manipulations)
 
 
 def _recipe(own: CropRecipe, data: DataConfig) -> CropRecipe:
-    return dataclasses.replace(
-        own,
-        detector=data.detector or own.detector,
-        frames=data.frames or own.frames,
-        margin=data.margin or own.margin,
-        size=data.crop_size or own.size,
-    )
+    given = {
+        field.name: value
+        for field in dataclasses.fields(CropRecipe)
+        if (value := getattr(data, "crop_size" if field.name == "size" else field.name)) is not None
+    }
+    return dataclasses.replace(own, **given)
 
 
-def _files_key(clips: Sequence[Clip]) -> str:
+def _files_key(index: Index | None) -> str:
     """Hash clips and their files' sizes and times: a changed file is prepared anew."""
-    stats = [(c.path, c.path.stat()) for c in clips]
-    files = [[str(p), s.st_size, s.st_mtime_ns] for p, s in stats]
-    return hashlib.sha256(json.dumps([clips_sha256(clips), files]).encode()).hexdigest()
+    if index is None:
+        raise ValueError("an embedded dataset has a key of its own")
+    files = [[str(c.path), *_size_and_time(c.path)] for c in index.clips]
+    clips = clips_sha256((*index.clips, *index.absent))
+    return hashlib.sha256(json.dumps([clips, files]).encode()).hexdigest()
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """Return zeros for a file that cannot be opened: extraction says why."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def _require_unique(index: Index, raw: Path) -> None:
+    names = Counter(clip.video for clip in (*index.clips, *index.absent))
+    for name, count in names.items():
+        if count > 1:
+            raise UserError(f"{raw}: {count} clips are called '{name}'; remove all but one")
 
 
 def _build(
-    cls: type[FaceBuilder],
+    source: _Source,
     spec: Spec,
-    variant: str,
-    clips: Sequence[Clip],
+    index: Index,
     recipe: CropRecipe,
     choice: DetectorChoice,
     folder: Path,
+    extract: Extract,
     jobs: int,
     reporter: Reporter,
 ) -> None:
-    # Not below `folder`: TFDS makes that one itself, whole, by a rename.
-    work = folder.parent.parent / f".work-{folder.parent.name}"
+    work = _work_dir(folder)
     with reporter.bar(f"{spec.text}: finding and cropping faces", "clip") as progress:
-        shards = extract_clips(clips, recipe, work, detector=choice, jobs=jobs, progress=progress)
+        shards = extract(index.clips, recipe, work, detector=choice, jobs=jobs, progress=progress)
     digest = hashlib.sha256()
-    results = [_without_images(read_shard(shard), digest) for shard in shards]
+    extracted = [_without_images(read_shard(shard), digest) for shard in shards]
+    # What the download lacks counts as clips without a crop.
+    clips = (*index.clips, *index.absent)
+    results = [
+        *extracted,
+        *(ClipResult(video=c.video, wanted=0, crops=(), reason=NOT_THERE) for c in index.absent),
+    ]
     missed = _missed(clips, results)
     _require_crops(spec, results, missed)
-    shutil.rmtree(folder, ignore_errors=True)  # an unfinished earlier one
+    for unfinished in (folder, *folder.parent.glob("incomplete.*")):  # the latter are TFDS's
+        shutil.rmtree(unfinished, ignore_errors=True)
+    version = str(source.cls.VERSION)
     config = FaceConfig(
         name=folder.parent.name,
-        version=str(cls.VERSION),
-        description=f"{spec.name} {variant}",
+        version=version,
+        description=f"{spec.name} {source.variant}",
         recipe=recipe,
         shards=tuple(  # TFDS cannot write a split without a record
             (clip, shard)
-            for clip, shard, result in zip(clips, shards, results, strict=True)
+            for clip, shard, result in zip(index.clips, shards, extracted, strict=True)
             if result.crops
         ),
     )
     reporter.say(f"packing {sum(len(r.crops) for r in results)} crops of {spec.text}")
     with _quiet_tfds():
-        builder = cls(data_dir=str(folder.parents[2]), config=config, file_format="array_record")
+        builder = source.cls(
+            data_dir=str(folder.parents[2]), config=config, file_format="array_record"
+        )
         builder.download_and_prepare()
     write_frames(folder, _frame_rows(clips, results))
     write_manifest(
         folder,
         Manifest(
             name=spec.name,
-            version=str(cls.VERSION),
-            variant=variant,
+            version=version,
+            variant=source.variant,
             recipe=recipe,
             detector_note=choice.note,
             clips_sha256=clips_sha256(clips),
             crops_sha256=digest.hexdigest(),
             counts=_counts(clips, results),
+            frame_misses=_frame_misses(clips, results),
             missed=missed,
+            excluded=dict(sorted(Counter(index.excluded.values()).items())),
             package_version=__version__,
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            created=datetime.datetime.now(datetime.UTC).isoformat(),
         ),
     )
     shutil.rmtree(work, ignore_errors=True)
+
+
+def _work_dir(folder: Path) -> Path:
+    """Return where the shards lie until they are packed."""
+    # Not below `folder`: TFDS makes that one itself, whole, by a rename.
+    return folder.parent.parent / f".work-{folder.parent.name}"
 
 
 @contextlib.contextmanager
@@ -225,7 +354,7 @@ def _counts(clips: Sequence[Clip], results: Sequence[ClipResult]) -> dict[str, C
     counts: dict[str, Counts] = {}
     none = Counts(clips=0, clips_with_crops=0, frames_wanted=0, frames=0)
     for clip, result in zip(clips, results, strict=True):
-        key = f"{clip.split}/{CLASS_NAMES[clip.label]}/{clip.manipulation}"
+        key = _key(clip)
         old = counts.get(key, none)
         counts[key] = Counts(
             clips=old.clips + 1,
@@ -234,6 +363,20 @@ def _counts(clips: Sequence[Clip], results: Sequence[ClipResult]) -> dict[str, C
             frames=old.frames + len(result.crops),
         )
     return dict(sorted(counts.items()))
+
+
+def _frame_misses(
+    clips: Sequence[Clip], results: Sequence[ClipResult]
+) -> dict[str, dict[str, int]]:
+    """Count why frames of clips that were decoded gave no crop."""
+    misses: dict[str, Counter[str]] = defaultdict(Counter)
+    for clip, result in zip(clips, results, strict=True):
+        misses[_key(clip)].update(reason for _, reason in result.misses)
+    return {key: dict(sorted(found.items())) for key, found in sorted(misses.items()) if found}
+
+
+def _key(clip: Clip) -> str:
+    return f"{clip.split}/{CLASS_NAMES[clip.label]}/{clip.manipulation}"
 
 
 def _frame_rows(clips: Sequence[Clip], results: Sequence[ClipResult]) -> dict[str, list[object]]:
@@ -255,6 +398,11 @@ def _frame_rows(clips: Sequence[Clip], results: Sequence[ClipResult]) -> dict[st
                     "manipulation": clip.manipulation,
                     "identity": clip.identity,
                     "source_identity": clip.source_identity,
+                    "original": clip.original,
+                    "footage": clip.footage,
+                    "content": crop.content,
+                    "phash": crop.phash,
+                    "side": crop.box[2] - crop.box[0],
                 }
                 for name, value in values.items():
                     rows[name].append(value)

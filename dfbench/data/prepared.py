@@ -19,11 +19,13 @@ import pyarrow.parquet as pq
 from dfbench.data.spec import PATH_DATASETS
 from dfbench.errors import UserError
 from dfbench.faces.clip import Clip, CropRecipe, Split
+from dfbench.faces.hashing import BITS
 from dfbench.results.card import ClassName, Counts, Coverage, DatasetFingerprint
 
 CLASS_NAMES: tuple[ClassName, ClassName] = ("real", "fake")  # by label
 MARKER = "dfbench.json"  # written last: a folder without it is not finished
 FRAMES = "frames.parquet"
+FORMAT = 2  # of the files beside the records; what was prepared with another is prepared anew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,9 @@ class Manifest:
     clips_sha256: str  # of the clips' names, labels and splits
     crops_sha256: str  # of the crops' bytes
     counts: dict[str, Counts]  # "train/fake/Deepfakes": split, class, manipulation
+    frame_misses: dict[str, dict[str, int]]  # the same keys -> why single frames gave no crop
     missed: tuple[Missed, ...]
+    excluded: dict[str, int]  # why clips are in no split -> how many
     package_version: str
     created: str  # UTC, ISO 8601
 
@@ -120,7 +124,8 @@ class Prepared:
         """Return the split's frame table: one row a crop.
 
         Columns: `position` (of the record in the split's ArrayRecord files), `video`, `frame`,
-        `time_s`, `label`, `manipulation`, `identity`, `source_identity`.
+        `time_s`, `label`, `manipulation`, `identity`, `source_identity`, `original`, `footage`,
+        `side` (of the crop in the frame, px), `content` and `phash` (of `dfbench.faces.hashing`).
 
         Raises:
           UserError: a manipulation that the dataset does not have.
@@ -167,7 +172,16 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def clips_sha256(clips: Sequence[Clip]) -> str:
     """Hash what the clips are (not where they lie): the same list gives the same hash anywhere."""
     rows = sorted(
-        [c.video, c.label, c.split, c.manipulation, c.identity, c.source_identity, c.original]
+        [
+            c.video,
+            c.label,
+            c.split,
+            c.manipulation,
+            c.identity,
+            c.source_identity,
+            c.original,
+            c.footage,
+        ]
         for c in clips
     )
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
@@ -185,6 +199,11 @@ def write_frames(folder: Path, rows: Mapping[str, Sequence[object]]) -> None:
         "manipulation": pa.string(),
         "identity": pa.string(),
         "source_identity": pa.string(),
+        "original": pa.string(),
+        "footage": pa.list_(pa.string()),
+        "content": pa.uint64(),  # hash of the encoded crop
+        "phash": pa.binary(BITS // 8),  # hash of what it looks like
+        "side": pa.float32(),
     }
     table = pa.table({k: pa.array(rows[k], type=t) for k, t in types.items()})
     pq.write_table(table, folder / FRAMES)

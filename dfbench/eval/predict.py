@@ -1,5 +1,6 @@
-"""Logits of a whole split, on all devices."""
+"""Logits of a whole split, on all devices; or the features that they are made of."""
 
+# mypy: disallow-subclassing-any=False
 from __future__ import annotations
 
 import functools
@@ -45,27 +46,7 @@ def predict(
         UserError: A logit is not finite.
         ValueError: An example is missing, or comes twice.
     """
-    count = len(jax.local_devices()[:devices])
-    run = _compiled(networks.graphdef_eval, networks.spec, count)
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    logits = np.zeros(n, np.float32)
-    seen = np.zeros(n, np.int64)
-    size = 0
-    for batch in batches:
-        images, indices = np.asarray(batch["image"]), np.asarray(batch["index"])
-        size = max(size, -(-len(images) // count) * count)
-        padding = [(0, size - len(images))] + [(0, 0)] * 3
-        values = run(variables, {"image": np.pad(images, padding)})[: len(images)]
-        real = np.asarray(batch["mask"]) > 0
-        logits[indices[real]] = values[real]
-        np.add.at(seen, indices[real], 1)
-        if progress is not None:
-            progress(int(seen.sum()), n)
-    if np.any(seen != 1):
-        wrong = np.flatnonzero(seen != 1)
-        raise ValueError(
-            f"{len(wrong)} of {n} examples did not come exactly once, first {wrong[0]}"
-        )
+    logits = _outputs(state, networks, batches, n, devices, progress, head=True)
     if not np.all(np.isfinite(logits)):
         raise UserError(
             "the model's logits are not finite: the training diverged; "
@@ -74,9 +55,68 @@ def predict(
     return logits
 
 
+def features(
+    state: TrainState,
+    networks: Networks,
+    batches: Iterable[Batch],
+    n: int,
+    *,
+    progress: Progress | None = None,
+) -> Float[np.ndarray, "n feature"]:
+    """Return what the network's head takes of each example, float32; arguments as for `predict`.
+
+    Raises:
+        UserError: The network has no part `head`.
+        ValueError: An example is missing, or comes twice.
+    """
+    return _outputs(state, networks, batches, n, None, progress, head=False)
+
+
+def _outputs(
+    state: TrainState,
+    networks: Networks,
+    batches: Iterable[Batch],
+    n: int,
+    devices: int | None,
+    progress: Progress | None,
+    *,
+    head: bool,
+) -> Float[np.ndarray, "n ..."]:
+    count = len(jax.local_devices()[:devices])
+    run = _compiled(networks.graphdef_eval, networks.spec, count, head)
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    outputs = np.zeros((n, 0), np.float32)
+    seen = np.zeros(n, np.int64)
+    size = 0
+    for batch in batches:
+        images, indices = np.asarray(batch["image"]), np.asarray(batch["index"])
+        size = max(size, -(-len(images) // count) * count)
+        padding = [(0, size - len(images))] + [(0, 0)] * 3
+        values = run(variables, {"image": np.pad(images, padding)})[: len(images)]
+        real = np.asarray(batch["mask"]) > 0
+        if not seen.any():
+            outputs = np.zeros((n, *values.shape[1:]), np.float32)
+        outputs[indices[real]] = values[real]
+        np.add.at(seen, indices[real], 1)
+        if progress is not None:
+            progress(int(seen.sum()), n)
+    if np.any(seen != 1):
+        wrong = np.flatnonzero(seen != 1)
+        raise ValueError(
+            f"{len(wrong)} of {n} examples did not come exactly once, first {wrong[0]}"
+        )
+    return outputs
+
+
+class _NoHead(nnx.Module):
+    def __call__(self, features: jax.Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:
+        del rngs
+        return features
+
+
 @functools.lru_cache(maxsize=8)
 def _compiled(
-    graphdef: nnx.GraphDef[Any], spec: ModelSpec, devices: int
+    graphdef: nnx.GraphDef[Any], spec: ModelSpec, devices: int, head: bool
 ) -> Callable[[Any, Batch], np.ndarray]:
     def device_predict(variables: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
         model = nnx.merge(
@@ -85,7 +125,11 @@ def _compiled(
             nnx.State(variables["batch_stats"]),
             copy=True,
         )
-        logits: jax.Array = model(prepare_images(batch["image"], spec))
-        return logits
+        if not head:
+            if not hasattr(model, "head"):
+                raise UserError(f"the network '{spec.name}' has no part 'head' to take features at")
+            model.head = _NoHead()
+        outputs: jax.Array = model(prepare_images(batch["image"], spec))
+        return outputs
 
     return pmap_predict(device_predict, devices=devices)

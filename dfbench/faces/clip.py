@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dfbench.config import DetectorName
+
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 REAL, FAKE = 0, 1
+# Evenly over the whole clip; the first ones; one a second; the ones in the middle.
+FramePolicy = Literal["even", "first", "second", "centre"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,14 +23,17 @@ class Clip:
     alone is not (FaceForensics++ has `000_003` under five manipulations).
     """
 
-    path: Path
+    path: Path  # a video, an image, or a folder that holds a video's frames
     label: int  # 0 real, 1 fake
     split: Split
     video: str
     manipulation: str  # "real" for real clips
-    identity: str = ""  # whose face is seen
-    source_identity: str = ""  # whose face was swapped in
+    # Who is seen, and whose face was swapped in. With the family of datasets before it where two
+    # of them show the same people: `celebdf/id0`.
+    identity: str = ""
+    source_identity: str = ""
     original: str = ""  # `video` of the real clip that a fake was made from
+    footage: tuple[str, ...] = ()  # longer videos that the clip was made from: YouTube ids
     self_blend: bool = False  # a fake made here from this real clip's own crops
 
 
@@ -34,10 +41,13 @@ class Clip:
 class CropRecipe:
     """Everything that decides the pixels of a crop; it is part of a dataset's fingerprint."""
 
-    detector: Literal["mediapipe_full", "mediapipe_short", "haar", "none"] = "mediapipe_full"
+    detector: DetectorName = "mediapipe_full"
     frames: int = 32  # frames of a clip, at most
-    policy: Literal["even", "first"] = "even"
+    policy: FramePolicy = "even"
+    real_oversample: int = 1  # times as many frames of real clips
+    crop: Literal["face", "head"] = "face"  # "head" is raised, to keep the hair
     margin: float = 1.3  # side of the square crop over the longer side of the face box
+    align: bool = False  # turn the frame so that the eyes are level
     size: int = 256  # px, of the stored crop
     format: Literal["jpeg", "png"] = "jpeg"
     quality: int = 95  # of JPEG
@@ -49,9 +59,13 @@ class Crop:
 
     frame: int  # index in the clip
     time_s: float
-    box: tuple[float, float, float, float]  # x0 y0 x1 y1 of the crop in the frame, px
+    # x0 y0 x1 y1 of the crop, px: in the frame, or, aligned, in the frame turned about the middle
+    # of the face box.
+    box: tuple[float, float, float, float]
     score: float  # of the detector, in [0, 1]
     image: bytes  # JPEG or PNG, RGB, size x size
+    content: int  # `content_hash` of `image`
+    phash: bytes  # `difference_hash` of the pixels, before they were encoded
 
 
 @dataclass(frozen=True, kw_only=True)

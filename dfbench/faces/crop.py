@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
+from jaxtyping import Float
 
 from dfbench.faces.clip import CropRecipe
 from dfbench.faces.images import RGB
 
 Box = tuple[float, float, float, float]  # x0 y0 x1 y1, px
+Point = tuple[float, float]  # x y, px
+Affine = Float[np.ndarray, "2 3"]
 
 
 def square_box(box: Box, margin: float) -> Box:
     """Return the square around the centre of `box`, `margin` times its longer side wide."""
     x0, y0, x1, y1 = box
     half = margin * max(x1 - x0, y1 - y0) / 2
-    x, y = (x0 + x1) / 2, (y0 + y1) / 2
+    x, y = middle(box)
     return (x - half, y - half, x + half, y + half)
+
+
+HEAD_MARGIN, HEAD_RAISE = 1.5, 0.2  # of a head over a face: times the margin; heights of the box
+
+
+def recipe_box(box: Box, recipe: CropRecipe) -> Box:
+    """Return the square that a recipe cuts around a face box: of the face, or of the head.
+
+    Face boxes end at the brows or the hairline; a head's square is larger, and raised.
+    """
+    if recipe.crop == "face":
+        return square_box(box, recipe.margin)
+    x0, y0, x1, y1 = box
+    up = HEAD_RAISE * (y1 - y0)
+    return square_box((x0, y0 - up, x1, y1 - up), recipe.margin * HEAD_MARGIN)
 
 
 def inner_square(height: int, width: int) -> Box:
@@ -40,10 +60,47 @@ def cut(image: RGB, box: Box) -> RGB:
     )
 
 
+def middle(box: Box) -> Point:
+    """Return the centre of a box."""
+    return ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+
+
+def turned(image: RGB, box: Box, centre: Point, eyes: tuple[Point, Point]) -> tuple[RGB, Affine]:
+    """Cut a square out of a frame that is turned about `centre` until the eyes are level.
+
+    Args:
+      image: the frame.
+      box: the square, in the turned frame.
+      centre: what stays where it is: of the face box, so that a head is above its face.
+      eyes: the one that is left in the frame of an upright face, and the other.
+
+    Returns:
+      The square, and the map of points from the frame into it.
+    """
+    (left, top), (right, bottom) = eyes
+    angle = math.degrees(math.atan2(bottom - top, right - left))
+    side = max(1, round(box[2] - box[0]))
+    into = cv2.getRotationMatrix2D(centre, angle, 1.0)
+    into[:, 2] -= box[:2]
+    # OpenCV has pixels at whole numbers, boxes and points have their corners there.
+    pixels = into.copy()
+    pixels[:, 2] += into[:, :2] @ (0.5, 0.5) - 0.5
+    square = cv2.warpAffine(
+        image, pixels, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(square, np.uint8), np.asarray(into)
+
+
 def resize(image: RGB, size: int) -> RGB:
     """Scale a square image to `size` px: averaged when it shrinks, bilinear when it grows."""
     how = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (size, size), interpolation=how), np.uint8)
+
+
+def decode(data: bytes) -> RGB:
+    """Decode what `encode` returned."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def encode(image: RGB, recipe: CropRecipe) -> bytes:

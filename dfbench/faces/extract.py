@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import multiprocessing
 import os
+import socket
+import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import msgspec
 import numpy as np
 
+from dfbench.errors import UserError
 from dfbench.faces.clip import Clip, ClipResult, Crop, CropRecipe
-from dfbench.faces.crop import Box, cut, encode, inner_square, resize, square_box
-from dfbench.faces.detect import Detector, DetectorChoice, Face, load_detector
+from dfbench.faces.crop import (
+    Affine,
+    Box,
+    cut,
+    encode,
+    inner_square,
+    middle,
+    recipe_box,
+    resize,
+    turned,
+)
+from dfbench.faces.detect import DetectorChoice, has_eyes, load_detector
+from dfbench.faces.face import Detector, Face
+from dfbench.faces.hashing import content_hash, difference_hash
 from dfbench.faces.images import IMAGE_SUFFIXES, RGB, UnreadableError, read_image
 from dfbench.faces.self_blend import self_blend
 from dfbench.faces.video import Frame, read_frames
@@ -25,6 +42,24 @@ from dfbench.progress import Progress
 NO_FACE = "no face found"
 UNDECODABLE = "cannot decode"
 CRASHED = "the decoder or the detector crashed on this file"
+
+Task = tuple[Clip, Path]  # and where its shard goes
+
+
+class Extract(Protocol):
+    """Something that does what `extract_clips` does: that function, or the same on a cluster."""
+
+    def __call__(
+        self,
+        clips: Sequence[Clip],
+        recipe: CropRecipe,
+        shard_dir: Path,
+        *,
+        detector: DetectorChoice,
+        jobs: int = 0,
+        progress: Progress | None = None,
+    ) -> list[Path]:
+        """Find and crop the faces of all clips; return one shard file a clip, in their order."""
 
 
 def extract_clips(
@@ -49,17 +84,28 @@ def extract_clips(
       jobs: processes; 0: one a core.
       progress: called with the number of finished clips.
     """
-    shard_dir.mkdir(parents=True, exist_ok=True)
-    shards = [shard_dir / _shard_name(clip) for clip in clips]
-    todo = [(c, s) for c, s in zip(clips, shards, strict=True) if not s.is_file()]
+    shards, todo = plan(clips, shard_dir)
     counter = _Counter(len(clips) - len(todo), len(clips), progress)
     lost = _run(todo, recipe, detector, jobs or os.cpu_count() or 1, counter)
     # The pool died: one of these was the cause. Each gets a process of its own.
     for clip, shard in lost:
         if _run([(clip, shard)], recipe, detector, 1, counter):
-            write_shard(shard, ClipResult(video=clip.video, wanted=1, crops=(), reason=CRASHED))
+            write_shard(shard, crashed(clip))
             counter.add()
     return shards
+
+
+def plan(clips: Sequence[Clip], shard_dir: Path) -> tuple[list[Path], list[Task]]:
+    """Make the folder; return the shards of all clips, and the tasks whose shard is not there."""
+    shard_dir.mkdir(parents=True, exist_ok=True)
+    shards = [shard_dir / _shard_name(clip) for clip in clips]
+    there = set(os.listdir(shard_dir))  # one look, not one a clip: the folder may be far away
+    return shards, [(c, s) for c, s in zip(clips, shards, strict=True) if s.name not in there]
+
+
+def crashed(clip: Clip) -> ClipResult:
+    """Return the result of a clip on which a process of its own died."""
+    return ClipResult(video=clip.video, wanted=1, crops=(), reason=CRASHED)
 
 
 class _Counter:
@@ -72,9 +118,6 @@ class _Counter:
             self._progress(self._done, self._total)
 
 
-Task = tuple[Clip, Path]
-
-
 def _run(
     tasks: Sequence[Task],
     recipe: CropRecipe,
@@ -85,19 +128,25 @@ def _run(
     """Work off the tasks in a pool; return those that were unfinished when a process died."""
     if not tasks:
         return []
-    pool = ProcessPoolExecutor(
-        min(jobs, len(tasks)),
-        mp_context=multiprocessing.get_context("spawn"),  # a fork of a threaded process may hang
-        initializer=_start_worker,
-        initargs=(recipe, detector),
-    )
-    with pool:
-        futures = {pool.submit(_work, clip, shard): (clip, shard) for clip, shard in tasks}
+    with open_pool(min(jobs, len(tasks)), recipe, detector) as pool:
+        futures = {pool.submit(work, clip, shard): (clip, shard) for clip, shard in tasks}
         try:
             return _collect(futures, counter)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def open_pool(
+    processes: int, recipe: CropRecipe, detector: DetectorChoice
+) -> ProcessPoolExecutor:
+    """Return a pool whose processes have loaded the detector and take `work`."""
+    return ProcessPoolExecutor(
+        processes,
+        mp_context=multiprocessing.get_context("spawn"),  # a fork of a threaded process may hang
+        initializer=_start_worker,
+        initargs=(recipe, detector),
+    )
 
 
 def _collect(futures: dict[Future[None], Task], counter: _Counter) -> list[Task]:
@@ -121,6 +170,7 @@ _state: tuple[CropRecipe, Detector] | None = None
 
 def _start_worker(recipe: CropRecipe, detector: DetectorChoice) -> None:
     global _state
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if os.environ.get("DFBENCH_VERBOSE") != "1":
         # MediaPipe's and FFmpeg's C++ lines go to the file descriptor, past every setting.
         silent = os.open(os.devnull, os.O_WRONLY)
@@ -130,7 +180,16 @@ def _start_worker(recipe: CropRecipe, detector: DetectorChoice) -> None:
     _state = (recipe, load_detector(detector))
 
 
-def _work(clip: Clip, shard: Path) -> None:
+def _end_with_parent() -> None:
+    """End this process when the one that started it is killed: it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def work(clip: Clip, shard: Path) -> None:
+    """Write the shard of a clip, in a process of a pool of `open_pool`."""
     assert _state is not None
     write_shard(shard, extract_clip(clip, *_state))
 
@@ -138,12 +197,12 @@ def _work(clip: Clip, shard: Path) -> None:
 def extract_clip(clip: Clip, recipe: CropRecipe, detector: Detector) -> ClipResult:
     """Find and crop the faces of one clip; a file that cannot be read gives a reason instead."""
     is_image = clip.path.suffix.lower() in IMAGE_SUFFIXES
-    wanted = 1 if is_image else recipe.frames
+    wanted = 1 if is_image else recipe.frames * (recipe.real_oversample if not clip.label else 1)
     try:
         frames = (
             [Frame(0, 0.0, read_image(clip.path))]
             if is_image
-            else read_frames(clip.path, recipe.frames, recipe.policy)
+            else read_frames(clip.path, wanted, recipe.policy)
         )
     except (UnreadableError, OSError) as error:
         return ClipResult(video=clip.video, wanted=wanted, crops=(), reason=str(error))
@@ -156,10 +215,21 @@ def extract_clip(clip: Clip, recipe: CropRecipe, detector: Detector) -> ClipResu
         if face is None:
             misses.append((frame.index, NO_FACE))
             continue
-        image, box = _crop(frame.image, face, recipe, clip, frame.index)
-        encoded = encode(resize(image, recipe.size), recipe)
+        image, box, into = _crop(frame.image, face, recipe)
+        if clip.self_blend:
+            image = _blended(image, face, into, clip, frame.index)
+        pixels = resize(image, recipe.size)
+        encoded = encode(pixels, recipe)
         crops.append(
-            Crop(frame=frame.index, time_s=frame.time_s, box=box, score=face.score, image=encoded)
+            Crop(
+                frame=frame.index,
+                time_s=frame.time_s,
+                box=box,
+                score=face.score,
+                image=encoded,
+                content=content_hash(encoded),
+                phash=difference_hash(pixels),
+            )
         )
     reason = "" if crops else f"{NO_FACE} in {len(frames)} frame{'s' if len(frames) > 1 else ''}"
     return ClipResult(
@@ -171,24 +241,39 @@ def extract_clip(clip: Clip, recipe: CropRecipe, detector: Detector) -> ClipResu
     )
 
 
-def _crop(image: RGB, face: Face, recipe: CropRecipe, clip: Clip, frame: int) -> tuple[RGB, Box]:
+def check_recipe(recipe: CropRecipe) -> None:
+    """Raise UserError where the recipe's detector cannot give what its crops need."""
+    if recipe.align and not has_eyes(recipe.detector):
+        raise UserError(
+            f"data.align needs a detector that finds eyes, and {recipe.detector} does not"
+        )
+
+
+def _crop(image: RGB, face: Face, recipe: CropRecipe) -> tuple[RGB, Box, Affine]:
+    """Cut the face out; also return the square in the frame and the map of points into the crop."""
     if recipe.detector == "none":
         box = inner_square(*image.shape[:2])
     else:
-        box = square_box(face.box, recipe.margin)
-    cropped = cut(image, box)
-    return (_blended(cropped, face, box, clip, frame) if clip.self_blend else cropped), box
+        box = recipe_box(face.box, recipe)
+    if recipe.align:
+        right, left, *_ = face.keypoints  # of the person: the right one is left in the frame
+        cropped, into = turned(image, box, middle(face.box), (right, left))
+        return cropped, box, into
+    into = np.array([[1.0, 0.0, -round(box[0])], [0.0, 1.0, -round(box[1])]])
+    return cut(image, box), box, into
 
 
-def _blended(image: RGB, face: Face, box: Box, clip: Clip, frame: int) -> RGB:
+def _blended(image: RGB, face: Face, into: Affine, clip: Clip, frame: int) -> RGB:
     """Blend in the crop, before it is scaled; the result depends on the clip's name and frame."""
-    left, top = round(box[0]), round(box[1])
 
     def moved(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-        return [(x - left, y - top) for x, y in points]
+        return [(float(x), float(y)) for x, y in (into @ (*point, 1.0) for point in points)]
 
-    (x0, y0), (x1, y1) = moved([face.box[:2], face.box[2:]])
-    local = Face((x0, y0, x1, y1), face.score, tuple(moved(face.keypoints)))
+    # A turned box would be another one; its centre turns, and its size is that of the face.
+    ((x, y),) = moved([middle(face.box)])
+    width, height = face.box[2] - face.box[0], face.box[3] - face.box[1]
+    box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    local = Face(box, face.score, tuple(moved(face.keypoints)))
     digest = hashlib.sha256(f"{clip.video}#{frame}".encode()).digest()
     return self_blend(image, local, np.random.default_rng(list(digest)))
 
@@ -201,10 +286,20 @@ def _shard_name(clip: Clip) -> str:
 
 
 def write_shard(path: Path, result: ClipResult) -> None:
-    """Write a clip's result, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(msgspec.msgpack.encode(result))
-    temporary.replace(path)
+    """Write a clip's result, whole or not at all.
+
+    Raises:
+      OSError: it cannot be written; the error names the file.
+    """
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}")
+    try:
+        temporary.write_bytes(msgspec.msgpack.encode(result))
+        temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # a full disk's error names none
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_shard(path: Path) -> ClipResult:

@@ -11,6 +11,7 @@ from dfbench.errors import UserError
 from dfbench.faces.clip import FAKE, REAL, SPLITS, Clip, Split
 from dfbench.faces.images import IMAGE_SUFFIXES
 from dfbench.faces.video import VIDEO_SUFFIXES
+from dfbench.faces.walk import walk_files
 
 CLASSES = {"real": REAL, "fake": FAKE}
 SELF_BLEND = "self_blend"
@@ -73,8 +74,13 @@ def index_real_folder(root: Path, dataset: str) -> list[Clip]:
 
 def split_of(group: str) -> Split:
     """Return the split of a group: 70 % train, 15 % val, 15 % test, by the hash of its name."""
-    place = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8]) / 2**64
+    place = hash_place(group)
     return "train" if place < 0.70 else "val" if place < 0.85 else "test"
+
+
+def hash_place(group: str) -> float:
+    """Return a number in [0, 1) that depends on the name alone, evenly spread over names."""
+    return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8]) / 2**64
 
 
 def _require_folder(root: Path) -> None:
@@ -88,11 +94,11 @@ def _split_folders(root: Path) -> list[tuple[Path, Split | None]]:
 
 
 def _media(folder: Path) -> Iterator[Path]:
-    """Yield the images and videos below a folder, sorted; hidden files are not looked at."""
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not hidden and path.is_file():
-            yield path
+    """Yield the images and videos below a folder, sorted; also links to what is not there."""
+    if folder.is_dir():
+        for path in sorted(folder / name for name in walk_files(folder)):
+            if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+                yield path
 
 
 def _clip(

@@ -11,7 +11,7 @@ import cv2
 import jaxtyping as jt
 import numpy as np
 
-from dfbench.faces.detect import Face
+from dfbench.faces.face import Face
 from dfbench.faces.images import RGB
 
 GREY_TOLERANCE = 8  # largest difference of the channels; JPEG leaves a little

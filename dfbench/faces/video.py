@@ -1,4 +1,4 @@
-"""Frames of a video file, by OpenCV."""
+"""Frames of a video file, by OpenCV, or of a folder that holds a video's frames as images."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
 
-from dfbench.faces.images import RGB, UnreadableError
+from dfbench.faces.clip import FramePolicy
+from dfbench.faces.images import RGB, UnreadableError, read_image
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"}
 )
+FOLDER_RATE = 25.0  # frames a second of a video that lies there as images
 
 
 @dataclass(frozen=True)
@@ -27,34 +28,65 @@ class Frame:
     image: RGB | None  # None: this frame cannot be decoded
 
 
-def read_frames(path: Path, count: int, policy: Literal["even", "first"] = "even") -> list[Frame]:
-    """Decode at most `count` frames, evenly spaced over the whole clip, or the first ones.
+def read_frames(path: Path, count: int, policy: FramePolicy = "even") -> list[Frame]:
+    """Decode at most `count` frames, chosen by `policy`.
 
     Every frame is grabbed in order and only the wanted are decoded to pictures: seeking is slower
     and lands on wrong frames in many containers. Where a file's own frame count is wrong, a second
-    pass uses the true one.
+    pass uses the true one. Videos are turned upright as their container says.
 
     Raises:
       UnreadableError: the file is empty, no video, or holds no frame.
     """
+    if path.is_dir():
+        return _read_folder(path, count, policy)
     if path.stat().st_size == 0:
         raise UnreadableError("empty file (0 bytes)")
     with _opened(path) as capture:
         claimed = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        wanted = list(range(count)) if policy == "first" else even_indices(claimed, count)
-        frames, end = _decode(capture, wanted, to_end=policy == "even")
-    if policy == "even" and end not in (0, claimed):
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        # Some containers claim too few frames: the first ones are asked for all the same.
+        total = max(claimed, count) if policy == "first" else claimed
+        wanted = frame_indices(total, count, policy, rate)
+        frames, end = _decode(capture, wanted, to_end=policy != "first")
+    if policy != "first" and end not in (0, claimed):
         with _opened(path) as capture:
-            frames, _ = _decode(capture, even_indices(end, count), to_end=False)
+            frames, _ = _decode(capture, frame_indices(end, count, policy, rate), to_end=False)
     if all(frame.image is None for frame in frames):
         raise UnreadableError("the video holds no frame that can be decoded")
     return frames
 
 
-def even_indices(total: int, count: int) -> list[int]:
-    """Return the middles of `count` equal parts of `total` frames; all frames of a short clip."""
-    if total <= count:
-        return list(range(max(total, 0)))
+def _read_folder(path: Path, count: int, policy: FramePolicy) -> list[Frame]:
+    files = sorted(file for file in path.iterdir() if file.is_file() and file.name[0] != ".")
+    if not files:
+        raise UnreadableError("an empty folder instead of a video's frames")
+    frames = []
+    for index in frame_indices(len(files), count, policy, FOLDER_RATE):
+        try:
+            image = read_image(files[index])
+        except UnreadableError:
+            image = None
+        frames.append(Frame(index, index / FOLDER_RATE, image))
+    if all(frame.image is None for frame in frames):
+        raise UnreadableError("the folder holds no image that can be decoded")
+    return frames
+
+
+def frame_indices(total: int, count: int, policy: FramePolicy, rate: float) -> list[int]:
+    """Choose at most `count` of `total` frames; all frames of a short clip.
+
+    "even": the middles of `count` equal parts; "first": the first ones; "second": the first frame
+    of each second, at `rate` frames a second; "centre": the ones around the middle.
+    """
+    if policy == "second":
+        step = max(rate, 1.0)
+        return [index for n in range(count) if (index := round(n * step)) < total]
+    if total <= count or policy == "first":
+        return list(range(min(max(total, 0), count)))
+    if policy == "centre":
+        first = (total - count) // 2
+        return list(range(first, first + count))
     return [int((part + 0.5) * total / count) for part in range(count)]
 
 
@@ -73,7 +105,6 @@ def _decode(
     capture: cv2.VideoCapture, wanted: Sequence[int], *, to_end: bool
 ) -> tuple[list[Frame], int]:
     """Return the wanted frames and how many frames were gone through."""
-    rate = capture.get(cv2.CAP_PROP_FPS)
     left = set(wanted)
     frames: list[Frame] = []
     index = 0
@@ -82,6 +113,7 @@ def _decode(
             left.discard(index)
             good, image = capture.retrieve()
             rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8) if good else None
-            frames.append(Frame(index, index / rate if rate > 0 else 0.0, rgb))
+            time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000  # right for variable rates too
+            frames.append(Frame(index, max(time_s, 0.0), rgb))
         index += 1
     return frames, index

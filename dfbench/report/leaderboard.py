@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dfbench.errors import UserError
 from dfbench.report.markdown import METRICS, leaderboard_markdown, relative
+from dfbench.report.overlap import COUNTS
 from dfbench.report.picture import write_matrix_png
 from dfbench.results.card import Metric
 from dfbench.results.store import StoredCard, sort_key
@@ -46,7 +47,7 @@ def leaderboard_csv(cards: Sequence[StoredCard], out: Path) -> str:
             *("model", "train", "eval", "seed", "role", "protocol"),
             *(f"{name}{part}" for name in METRICS for part in parts),
             *(f"{c}_{what}" for c in ("real", "fake") for what in ("clips", "clips_with_crops")),
-            *("shared_videos", "shared_identities", "config_hash", "training_hash"),
+            *(*COUNTS, "overlapping_clips", "leak_allowed", "config_hash", "training_hash"),
             *("created", "dfbench", "git_commit", "git_dirty", "card"),
         ]
     )
@@ -60,7 +61,8 @@ def leaderboard_csv(cards: Sequence[StoredCard], out: Path) -> str:
         for label in ("real", "fake"):
             covered = card.coverage.get(label)
             values += [covered.clips, covered.clips_with_crops] if covered else [0, 0]
-        values += [card.audit.shared_videos, card.audit.shared_identities]
+        values += [getattr(card.audit, name) for name in COUNTS]
+        values += [card.audit.clips, card.audit.allowed]
         values += [card.config_hash, card.training_hash, card.times.created]
         values += [ran.packages.get("dfbench"), ran.git_commit, ran.git_dirty]
         writer.writerow([*values, relative(stored.path, out)])

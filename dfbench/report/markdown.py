@@ -18,10 +18,12 @@ from dfbench.report.matrix import (
     n_text,
     plain,
     same_n,
+    shared,
     spread_text,
     undefined,
     value_text,
 )
+from dfbench.report.overlap import overlap_words
 from dfbench.results.card import Coverage, DatasetFingerprint, Metric, ResultCard
 from dfbench.results.store import SUFFIX, StoredCard
 
@@ -110,7 +112,7 @@ def _how_to_read(table: Matrix) -> list[str]:
             "Mean across (datasets): mean of the row's entries without † and ‡. Compare rows that "
             "were scored on the same datasets."
         )
-    return lines + [escape(line) for line in undefined(table)]
+    return lines + [escape(line) for line in (*shared(table), *undefined(table))]
 
 
 def _matrix_table(table: Matrix) -> str:
@@ -175,16 +177,14 @@ def coverage_text(card: ResultCard) -> str:
         text = f"{name} {covered.clips_with_crops}/{covered.clips}"
         return f"{text} ({reasons})" if reasons else text
 
-    return "; ".join(one(name, card.coverage[name]) for name in sorted(card.coverage, reverse=True))
+    parts = [one(name, card.coverage[name]) for name in sorted(card.coverage, reverse=True)]
+    return "; ".join([*parts, *(f"**warning**: {escape(line)}" for line in card.warnings)])
 
 
 def overlap_text(card: ResultCard) -> str:
     """Return what training and evaluated data share."""
-    audit = card.audit
-    text = f"{audit.shared_videos} videos, {audit.shared_identities} identities"
-    if not audit.shared_videos and not audit.shared_identities:
-        text = "none found"
-    return f"{text} ({escape(audit.note)})" if audit.note else text
+    text = overlap_words(card.audit) or "none found"
+    return f"{text} ({escape(card.audit.note)})" if card.audit.note else text
 
 
 def unique_data(cards: Iterable[ResultCard]) -> list[DatasetFingerprint]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
+from dfbench.report.overlap import overlap_words
 from dfbench.results.card import DatasetFingerprint, Metric, ResultCard
 
 METRIC = "video_auc"  # what the matrix shows
@@ -51,9 +52,14 @@ class Entry:
     seeds: int
     defined: int  # seeds with a value
     within: bool  # scored on the test split of the training dataset
-    overlap: bool  # training and evaluated data share videos or identities
+    shared: str = ""  # what training and evaluated data share; empty: nothing
     best: bool = False
     reason: str = ""
+
+    @property
+    def overlap(self) -> bool:
+        """Training and evaluated data share something."""
+        return bool(self.shared)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +176,7 @@ def _entry(cards: Sequence[ResultCard]) -> Entry:
         defined=len(values),
         clips=max(sum(one.clips for one in c.coverage.values()) for c in cards),
         within=cards[0].role == "within",
-        overlap=any(c.audit.shared_videos or c.audit.shared_identities for c in cards),
+        shared=" / ".join(dict.fromkeys(w for c in cards if (w := overlap_words(c.audit)))),
         reason="; ".join(sorted({m.reason for m in metrics if m.reason})),
     )
 
@@ -269,8 +275,8 @@ def legend_of_marks(table: Matrix) -> list[str]:
             e.seeds > 1 for e in entries
         ),
         "†: within-dataset (test split of the training dataset)": any(e.within for e in entries),
-        "‡: training and evaluated data share videos or identities, so this is no measure of "
-        "generalisation": any(e.overlap for e in entries),
+        "‡: training and evaluated data share clips, people or source videos, so this is no "
+        "measure of generalisation": any(e.overlap for e in entries),
     }
     return [line for line, there in lines.items() if there]
 
@@ -279,6 +285,16 @@ def _tags(table: Matrix) -> set[tuple[str, str]]:
     named = [(f"{r.model} trained on {r.train} {r.tag}", r) for r in table.rows]
     rows = {(plain(name), plain(r.note)) for name, r in named if r.tag}
     return rows | {(plain(f"{c.eval} {c.tag}"), c.note) for c in table.columns if c.tag}
+
+
+def shared(table: Matrix) -> list[str]:
+    """Return one line for each training set and column whose data overlap, with what they share."""
+    lines = []
+    for (i, j), entry in table.entries.items():
+        if entry.shared:
+            where = f"{table.rows[i].train} on {column_label(table.columns[j])}"
+            lines.append(plain(f"‡ {where}: {entry.shared}"))
+    return list(dict.fromkeys(lines))
 
 
 def undefined(table: Matrix) -> list[str]:

@@ -43,6 +43,7 @@ WIDTH = 1.15  # of a cell, in inches
 LINE = 0.19  # of a line in a cell
 DPI = 150
 GREY = "0.35"
+SHARED = "0.82"  # of a cell whose training and evaluated data overlap
 
 # Diverging and safe for colour-blind readers; chance (0.5) is white. Without its darkest ends, on
 # which a black outline would not be seen.
@@ -92,7 +93,7 @@ def _draw(
     if entry is not None and entry.value is None:
         face, hatch = "0.93", "///"
     elif entry is not None and entry.value is not None:
-        face = COLOURS(entry.value)
+        face = SHARED if entry.overlap else COLOURS(entry.value)
     axes.add_patch(Rectangle((j, i), 1, 1, facecolor=face, edgecolor="0.85", hatch=hatch, lw=0))
     axes.add_patch(Rectangle((j, i), 1, 1, fill=False, edgecolor="white", lw=2))
     if entry is not None and entry.within:
@@ -176,7 +177,7 @@ def _note(
 
 
 def _notes(table: Matrix) -> list[str]:
-    notes = legend_of_marks(table)
+    notes = [note.replace("‡:", "‡, grey:") for note in legend_of_marks(table)]
     if any(entry.best for entry in table.entries.values()):
         notes.append("bold: highest of its column across datasets")
     return notes

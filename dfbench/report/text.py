@@ -14,6 +14,7 @@ from dfbench.report.matrix import (
     matrix,
     n_text,
     row_label,
+    shared,
     short,
     spread_text,
     undefined,
@@ -38,7 +39,7 @@ def matrix_text(cards: Sequence[ResultCard], width: int = 100) -> str:
     ]
     notes = [
         textwrap.fill(note, width, subsequent_indent="  ")
-        for note in (*legend(table), *undefined(table))
+        for note in (*legend(table), *shared(table), *undefined(table))
     ]
     return "\n\n".join([*blocks, "\n".join(notes)])
 

@@ -104,11 +104,17 @@ class TrainingSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What the training split and the evaluated split share."""
+    """What the training data (train and val) and the evaluated split share."""
 
     shared_videos: int
     shared_identities: int
-    note: str = ""
+    shared_footage: int = 0  # longer videos that clips of both were cut from
+    shared_originals: int = 0  # real clips that fakes of one were made from, and that both show
+    exact_duplicates: int = 0  # evaluated clips whose bytes were trained on
+    near_duplicates: int = 0  # evaluated clips that look like one that was trained on
+    clips: int = 0  # evaluated clips concerned by any of these
+    note: str = ""  # an example
+    allowed: bool = False  # clips that were trained on are scored, as --allow-leak asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +165,7 @@ class ResultCard:
     environment: Environment
     times: Times
     files: dict[str, FileHash]  # "scores", "checkpoint"
+    warnings: tuple[str, ...] = ()  # what a reader of the number has to know of its data
     protocol: str | None = None
     status: Literal["complete"] = "complete"
     schema_version: int = SCHEMA_VERSION

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -51,6 +52,28 @@ def environment(*, devices: bool = False) -> Environment:
         git_commit=commit,
         git_dirty=dirty,
     )
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """Return the name of the processor."""
+    try:
+        found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def machine_name() -> str:
+    """Return cores and processor as part of a file name: `2-cores-amd-epyc`."""
+    text = f"{usable_cores()}-cores-{processor()}".lower()
+    return re.sub(r"[^a-z0-9]+", "-", text).strip("-")
 
 
 def _versions() -> dict[str, str]:

@@ -17,11 +17,9 @@ from dfbench.data.prepared import Prepared
 from dfbench.eval.metrics import compute_metrics
 from dfbench.eval.predict import predict
 from dfbench.eval.scores import UNDETECTED, ScoreTable, score_table, write_scores
-from dfbench.faces.clip import Split
 from dfbench.paths import slug
 from dfbench.progress import SILENT, Reporter
 from dfbench.results.card import (
-    Audit,
     Cell,
     ClassName,
     Coverage,
@@ -31,16 +29,16 @@ from dfbench.results.card import (
     card_name,
     role_of,
 )
+from dfbench.results.coverage import coverage_warnings
 from dfbench.results.environment import environment
 from dfbench.results.store import SCORES, hash_file, read_card, write_card
 from dfbench.train import checkpoint
 from dfbench.train.state import abstract_state, build_networks
+from dfbench.workflow.leaks import SPLIT, audit_run
 from dfbench.workflow.places import Places
 from dfbench.workflow.preparation import prepare_spec
-from dfbench.workflow.record import TrainingRecord, read_record, read_seen, seen_in
+from dfbench.workflow.record import TrainingRecord, read_record
 from dfbench.workflow.training import CONFIG
-
-SPLIT: Split = "test"
 
 
 def evaluate(
@@ -51,6 +49,7 @@ def evaluate(
     scoring: ScoringConfig | None = None,
     protocol: str | None = None,
     overwrite: bool = False,
+    allow_leak: bool = False,
     reporter: Reporter = SILENT,
 ) -> tuple[ResultCard, Path]:
     """Score a run's best checkpoint on the test split of `spec`; return the card and its path.
@@ -59,18 +58,22 @@ def evaluate(
     crops and scoring is used again.
 
     Raises:
-      UserError: no finished training in `run_dir`, or unusable data.
+      UserError: no finished training in `run_dir`, unusable data, or, without `allow_leak`, test
+        clips that were trained on.
     """
     record = read_record(run_dir)
     config = read_toml(run_dir / CONFIG)
     config = dataclasses.replace(config, eval=(spec,), scoring=scoring or config.scoring)
     datasets = prepare_spec(spec, config.data, places, reporter)
+    audit = audit_run(run_dir, config.train, spec, datasets, allow_leak=allow_leak)
     folder = run_dir / "evals" / _folder_name(spec)
     cell = Cell(model=config.model.name, train=config.train, eval=spec, seed=config.seed)
     path = folder / card_name(cell)
     if not overwrite and path.is_file():
         card = read_card(path)
-        if _still_true(card, folder / SCORES, record, config, datasets, protocol):
+        if card.audit == audit and _still_true(
+            card, folder / SCORES, record, config, datasets, protocol
+        ):
             reporter.say(f"reusing the scores of {spec} ({folder})")
             return card, path
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,6 +84,10 @@ def evaluate(
         cell=cell,
         role=role_of(cell),
         protocol=protocol,
+        warnings=(
+            *coverage_warnings(record.datasets, ("train", "val")),
+            *coverage_warnings([d.fingerprint() for d in datasets], (SPLIT,)),
+        ),
         config=to_dict(config),
         config_hash=config_hash(config),
         training_hash=record.training_hash,
@@ -93,7 +100,7 @@ def evaluate(
         ),
         coverage=_coverage(datasets),
         training=record.summary,
-        audit=audit_overlap(run_dir, datasets),
+        audit=audit,
         environment=environment(devices=True),
         times=times,
         files={"scores": hash_file(scores), "checkpoint": record.checkpoint}
@@ -169,14 +176,3 @@ def _coverage(datasets: Sequence[Prepared]) -> dict[ClassName, Coverage]:
         for name, one in dataset.coverage(SPLIT).items():
             total[name] = one if name not in total else total[name] + one
     return total
-
-
-def audit_overlap(run_dir: Path, datasets: Sequence[Prepared]) -> Audit:
-    """Count what the evaluated split shares with what the training saw."""
-    before, now = read_seen(run_dir), seen_in(datasets, (SPLIT,))
-    videos, people = before.videos & now.videos, before.identities & now.identities
-    note = ""
-    if videos or people:
-        first = sorted(videos or people)[0]
-        note = f"the training saw a part of the evaluated split, for example {first}"
-    return Audit(shared_videos=len(videos), shared_identities=len(people), note=note)

@@ -8,10 +8,14 @@ from dfbench.config import DataConfig
 from dfbench.data.prepare import prepare
 from dfbench.data.prepared import CLASS_NAMES, Prepared
 from dfbench.data.spec import Spec, parse_spec
-from dfbench.errors import UserError
+from dfbench.data.summary import PAGE, summarise, write_summary
+from dfbench.errors import UserError, one_line, system_errors
 from dfbench.faces.clip import SPLITS
+from dfbench.faces.extract import Extract, extract_clips
 from dfbench.progress import SILENT, Reporter
 from dfbench.workflow.places import Places
+
+SHOWN = 5  # clips named for each reason why there is no crop
 
 
 def prepare_one(
@@ -21,17 +25,29 @@ def prepare_one(
     reporter: Reporter = SILENT,
     *,
     raw: Path | None = None,
+    extract: Extract = extract_clips,
 ) -> Prepared:
-    """Return the prepared dataset of one spec, made first where it is not there."""
-    return prepare(
-        spec,
-        data,
-        data_dir=places.data_dir,
-        raw=raw,
-        detector_model=places.detector_model,
-        jobs=places.jobs,
-        reporter=reporter,
-    )
+    """Return the prepared dataset of one spec, made first where it is not there.
+
+    A report of the preparation lies beside the data.
+
+    Raises:
+      UserError: raw data missing or unusable, no face in any clip, or something cannot be read or
+        written.
+    """
+    with system_errors(places.data_dir):
+        prepared = prepare(
+            spec,
+            data,
+            data_dir=places.data_dir,
+            raw=raw,
+            detector_model=places.detector_model,
+            jobs=places.jobs,
+            extract=extract,
+            reporter=reporter,
+        )
+        write_summary(prepared)
+    return prepared
 
 
 def prepare_spec(
@@ -63,9 +79,15 @@ def prepared_text(prepared: Prepared) -> str:
                     f"  {split:5} {name}: {c.clips_with_crops} of {c.clips} clips, "
                     f"{c.frames} of {c.frames_wanted} frames"
                 )
-    lines += [
-        f"  no crop: {missed.video}: {missed.reason}"
-        for split in SPLITS
-        for missed in prepared.missed(split)
-    ]
-    return "\n".join(lines)
+    lines += [f"  warning: {line}" for line in summarise(prepared).warnings]
+    lines += [f"  in no split: {n} clips: {why}" for why, n in prepared.manifest.excluded.items()]
+    by_reason: dict[str, list[str]] = {}
+    for split in SPLITS:
+        for missed in prepared.missed(split):
+            by_reason.setdefault(missed.reason, []).append(missed.video)
+    for reason, videos in by_reason.items():
+        lines += [f"  no crop: {video}: {reason}" for video in videos[:SHOWN]]
+        if len(videos) > SHOWN:
+            lines.append(f"  no crop: {len(videos) - SHOWN} more: {reason}")
+    lines.append(f"  look at the crops: {prepared.folder / PAGE}")
+    return "\n".join(map(one_line, lines))

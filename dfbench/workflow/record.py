@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +9,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dfbench.data.prepared import Prepared
+from dfbench.data.clips import CLIPS
 from dfbench.errors import UserError
-from dfbench.faces.clip import Split
 from dfbench.results.card import (
     DatasetFingerprint,
     Environment,
@@ -21,7 +19,7 @@ from dfbench.results.card import (
 )
 
 RECORD = "training.json"  # written last: a run without it is not finished
-SEEN = "trained_on.parquet"
+SEEN = "trained_on.parquet"  # the clips of its train and val splits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +33,6 @@ class TrainingRecord:
     checkpoint: FileHash
     created: str  # UTC, ISO 8601
     init: FileHash | None = None  # the file of weights it started from, if any
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Whom and what a training saw: train and val splits."""
-
-    videos: frozenset[str]  # "dataset video"
-    identities: frozenset[str]  # "dataset identity", where known
 
 
 def write_record(run_dir: Path, record: TrainingRecord) -> None:
@@ -68,47 +58,23 @@ def read_record(run_dir: Path) -> TrainingRecord:
         raise UserError(f"{path}: {error}; train again with --overwrite") from error
 
 
-def seen_in(datasets: Sequence[Prepared], splits: Sequence[Split]) -> Seen:
-    """Collect the videos and identities of some splits."""
-    videos: set[str] = set()
-    identities: set[str] = set()
-    for dataset in datasets:
-        for split in splits:
-            table = dataset.frames(split)
-            videos |= {f"{dataset.name} {v}" for v in table["video"].unique().to_pylist()}
-            people = {
-                *table["identity"].unique().to_pylist(),
-                *table["source_identity"].unique().to_pylist(),
-            }
-            identities |= {f"{dataset.name} {person}" for person in people if person}
-    return Seen(frozenset(videos), frozenset(identities))
+def write_seen(run_dir: Path, clips: pa.Table) -> None:
+    """Keep the table of the clips that a training saw, so that an evaluation anywhere can audit."""
+    path = run_dir / SEEN
+    temporary = path.with_name(f".{SEEN}.tmp")
+    pq.write_table(clips, temporary)
+    temporary.replace(path)
 
 
-def write_seen(run_dir: Path, seen: Seen) -> None:
-    """Keep what a training saw, so that an evaluation anywhere can look for overlap."""
-    rows = [("video", v) for v in sorted(seen.videos)]
-    rows += [("identity", i) for i in sorted(seen.identities)]
-    table = pa.table(
-        {
-            "kind": pa.array([k for k, _ in rows], pa.string()),
-            "key": pa.array([k for _, k in rows], pa.string()),
-        }
-    )
-    pq.write_table(table, run_dir / SEEN)
-
-
-def read_seen(run_dir: Path) -> Seen:
-    """Read what a training saw.
+def read_seen(run_dir: Path) -> pa.Table:
+    """Read the clips that a training saw (`dfbench.data.clips`).
 
     Raises:
-      UserError: the file is missing or damaged.
+      UserError: the file is missing or damaged, or of an earlier version.
     """
+    path = run_dir / SEEN
     try:
-        rows = pq.read_table(run_dir / SEEN).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{run_dir / SEEN}: {error}; train again with --overwrite") from error
-    keys = {
-        kind: frozenset(r["key"] for r in rows if r["kind"] == kind)
-        for kind in ("video", "identity")
-    }
-    return Seen(keys["video"], keys["identity"])
+        return pq.read_table(path).cast(CLIPS)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        why = str(error).splitlines()[0]
+        raise UserError(f"{path}: {why}; train again with --overwrite") from error

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dfbench.config import RunConfig, total_epochs, training_hash, write_toml
+from dfbench.data.clips import clip_table
 from dfbench.data.pipeline import (
     SplitView,
     class_weights,
@@ -24,6 +25,7 @@ from dfbench.errors import UserError
 from dfbench.eval.metrics import video_auc_of
 from dfbench.eval.predict import predict
 from dfbench.eval.scores import sigmoid
+from dfbench.faces.clip import Split
 from dfbench.paths import slug
 from dfbench.progress import SILENT, Reporter
 from dfbench.report.curves import write_curves
@@ -41,13 +43,13 @@ from dfbench.workflow.preparation import prepare_spec
 from dfbench.workflow.record import (
     RECORD,
     TrainingRecord,
-    seen_in,
     write_record,
     write_seen,
 )
 
 CONFIG = "config.toml"
 HISTORY = "metrics.jsonl"
+TRAINED_ON: tuple[Split, ...] = ("train", "val")
 
 
 def train(
@@ -68,10 +70,7 @@ def train(
       UserError: unusable data, or an unfinished training in the folder and neither `resume` nor
         `overwrite`.
     """
-    check_batch_size(config.training.batch_size)
-    for phase in range(len(config.phases)):  # a wrong pattern shows before the data are prepared
-        build_networks(config, phase=phase)
-    weights = starting_weights(config.model, reporter)
+    weights = check_settings(config, reporter)
     datasets = prepare_spec(config.train, config.data, places, reporter)
     run_dir = places.runs_dir / run_name(config, datasets, weights)
     if (run_dir / RECORD).is_file() and not overwrite:
@@ -87,7 +86,7 @@ def train(
         shutil.rmtree(run_dir, ignore_errors=True)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_toml(config, run_dir / CONFIG)
-    seen = seen_in(datasets, ("train", "val"))
+    seen = clip_table(datasets, TRAINED_ON)
     result = _fit(config, datasets, weights, run_dir, resume and unfinished, reporter)
     write_curves(read_history(run_dir / HISTORY), run_dir / "curves.png")
     write_seen(run_dir, seen)
@@ -106,6 +105,18 @@ def train(
     )
     reporter.say(_said(result, run_dir))
     return run_dir
+
+
+def check_settings(config: RunConfig, reporter: Reporter = SILENT) -> Start | None:
+    """Return the weights to start from; whatever is wrong shows before the data are prepared.
+
+    Raises:
+      UserError: a batch size, a phase or weights that cannot be used.
+    """
+    check_batch_size(config.training.batch_size)
+    for phase in range(len(config.phases)):
+        build_networks(config, phase=phase)
+    return starting_weights(config.model, reporter)
 
 
 def run_name(config: RunConfig, datasets: Sequence[Prepared], weights: Start | None = None) -> str:

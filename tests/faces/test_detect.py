@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -9,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from support.media import write_image
+from support.photos import prepare_photos, write_photos
 
+from dfbench.config import DataConfig
 from dfbench.errors import UserError
 from dfbench.faces import detect
 from dfbench.faces.clip import Clip, CropRecipe
@@ -74,6 +77,36 @@ def test_model_file_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert resolve_detector("mediapipe_full", good, cache_dir=tmp_path) == expected
     monkeypatch.setenv(detect.MODEL_VARIABLE, str(tmp_path))  # a folder that holds it
     assert resolve_detector("mediapipe_full", cache_dir=tmp_path / "cache") == expected
+
+
+def test_mtcnn_without_its_package_is_said_before_any_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mtcnnruntime", None)
+    with pytest.raises(UserError, match=r"pip install 'dfbench\[mtcnn\]'"):
+        resolve_detector("mtcnn", cache_dir=tmp_path)
+    root = write_photos(tmp_path / "mine", real=2, fake=2)
+    with pytest.raises(UserError, match=r"dfbench\[mtcnn\]"):
+        prepare_photos(root, tmp_path / "data", DataConfig(detector="mtcnn"))
+    assert not (tmp_path / "data").exists()
+
+
+def test_mtcnn_finds_a_face_and_its_eyes(shared_dir: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mtcnnruntime", reason="needs the extra mtcnn")
+    image = read_image(shared_dir / "data" / "astronaut.png")
+    choice = resolve_detector("mtcnn", cache_dir=tmp_path)
+    assert choice == DetectorChoice("mtcnn")
+    detect = load_detector(choice)
+    assert detect(BLANK) == []
+    assert detect(BLANK[:8, :8]) == []
+    (face,) = detect(image)
+    x0, y0, x1, y1 = face.box
+    right, left, nose, mouth = face.keypoints
+    assert x0 < right[0] < nose[0] < left[0] < x1
+    assert y0 < right[1] < nose[1] < mouth[1] < y1
+    assert abs(right[1] - left[1]) < 10
+    assert nose == pytest.approx((224, 130), abs=15)
+    assert 0.9 < face.score <= 1
 
 
 def test_detectors_without_a_file(tmp_path: Path) -> None:

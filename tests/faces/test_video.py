@@ -8,15 +8,26 @@ from support.media import write_video
 
 from dfbench.faces import video
 from dfbench.faces.images import UnreadableError
-from dfbench.faces.video import even_indices, read_frames
+from dfbench.faces.video import frame_indices, read_frames
 
 
 def test_even_indices_span_the_clip() -> None:
-    assert even_indices(10, 5) == [1, 3, 5, 7, 9]
-    assert even_indices(300, 3) == [50, 150, 250]
-    assert even_indices(3, 8) == [0, 1, 2]
-    assert even_indices(0, 8) == []
-    assert even_indices(-5, 8) == []  # some containers claim so
+    assert frame_indices(10, 5, "even", 25) == [1, 3, 5, 7, 9]
+    assert frame_indices(300, 3, "even", 25) == [50, 150, 250]
+    assert frame_indices(3, 8, "even", 25) == [0, 1, 2]
+    assert frame_indices(0, 8, "even", 25) == []
+    assert frame_indices(-5, 8, "even", 25) == []  # some containers claim so
+
+
+def test_other_policies() -> None:
+    assert frame_indices(300, 3, "first", 25) == [0, 1, 2]
+    assert frame_indices(2, 3, "first", 25) == [0, 1]
+    assert frame_indices(101, 5, "centre", 25) == [48, 49, 50, 51, 52]
+    assert frame_indices(3, 5, "centre", 25) == [0, 1, 2]
+    assert frame_indices(100, 9, "second", 25) == [0, 25, 50, 75]
+    assert frame_indices(100, 2, "second", 25) == [0, 25]
+    assert frame_indices(100, 9, "second", 29.97) == [0, 30, 60, 90]
+    assert frame_indices(3, 9, "second", 0) == [0, 1, 2]  # no rate known: every frame
 
 
 def test_the_wanted_frames_are_the_decoded_ones(tmp_path: Path) -> None:

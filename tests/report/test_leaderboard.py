@@ -14,7 +14,7 @@ from support.cards import make_card
 from dfbench.errors import UserError
 from dfbench.report.leaderboard import leaderboard_csv, write_leaderboard
 from dfbench.report.markdown import METRICS
-from dfbench.results.card import ResultCard, card_name
+from dfbench.results.card import Audit, ResultCard, card_name
 from dfbench.results.store import StoredCard, write_card
 from dfbench.workflow.pages import leaderboard
 
@@ -69,6 +69,15 @@ def test_csv_holds_full_precision(tmp_path: Path) -> None:
     assert (two["video_auc"], two["video_auc_reason"]) == ("", "no real videos")
     assert (one["fake_clips"], one["fake_clips_with_crops"]) == ("15", "14")
     assert (one["role"], one["protocol"], one["seed"]) == ("across", "", "0")
+
+
+def test_csv_says_what_is_shared(tmp_path: Path) -> None:
+    audit = Audit(shared_videos=0, shared_identities=2, near_duplicates=1, clips=5, allowed=True)
+    text = leaderboard_csv(stored(tmp_path, [make_card(0.7, audit=audit)]), tmp_path)
+    (row,) = csv.DictReader(io.StringIO(text))
+    counts = [row[name] for name in ("shared_identities", "near_duplicates", "shared_footage")]
+    assert counts == ["2", "1", "0"]
+    assert (row["overlapping_clips"], row["leak_allowed"]) == ("5", "True")
 
 
 def test_csv_reads_back_whatever_the_names(tmp_path: Path) -> None:

@@ -249,7 +249,16 @@ def test_coverage_and_overlap() -> None:
         audit=Audit(shared_videos=2, shared_identities=1, note="by name"),
     )
     assert coverage_text(card) == "fake 0/3 (a\\|b: 3)"
-    assert overlap_text(card) == "2 videos, 1 identities (by name)"
+    assert overlap_text(card) == "2 videos, 1 identity (by name)"
+
+
+def test_what_is_shared_is_said_once_a_training_set() -> None:
+    audit = Audit(shared_videos=0, shared_identities=2, near_duplicates=1, clips=5, allowed=True)
+    cards = [make_card(0.7, model=m, audit=audit) for m in ("meso4", "xception")]
+    text = page(cards).split("## All metrics")[0]
+    line = "1 near duplicate, 2 identities; 5 test clips; scored all the same, by --allow-leak"
+    assert text.count(f"‡ synth_swap on synth_blend: {line}") == 1
+    assert "people or source videos" in text
 
 
 def test_settings_that_tell_rows_apart_are_listed() -> None:

@@ -43,6 +43,9 @@ SHAPES = {
 }
 
 
+LEAKS = [make_card(0.9, shared=1), make_card(0.9, train="other")]
+
+
 def texts(figure: Figure) -> list[tuple[str, Bbox]]:
     figure.canvas.draw()
     found = [t for axes in figure.axes for t in axes.findobj(Text) if t.get_text().strip()]
@@ -107,6 +110,16 @@ def test_the_number_of_videos_stands_once_unless_it_differs() -> None:
     labels = shown(SHAPES["n differs"])
     assert {"n=20", "n=30"} <= set(labels)
     assert "synth_blend" in labels
+
+
+def test_cells_of_shared_data_are_grey() -> None:
+    figure = matrix_figure(matrix(LEAKS))
+    boxes = [p for p in figure.axes[0].patches if isinstance(p, Rectangle) and p.get_fill()]
+    colours = {int(p.get_y()): p.get_facecolor() for p in boxes}
+    assert sorted(colours) == [0, 1]
+    grey = [len(set(colour[:3])) == 1 for colour in colours.values()]
+    assert grey == [row.train == "synth_swap" for row in matrix(LEAKS).rows]
+    assert any("‡, grey: " in " ".join(text.split()) for text in shown(LEAKS))
 
 
 def test_only_within_dataset_cells_are_outlined() -> None:

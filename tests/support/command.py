@@ -5,24 +5,48 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 
 def dfbench(
-    *arguments: str | Path, cwd: Path, cache: Path, timeout: float = 600, **env: str
+    *arguments: str | Path,
+    cwd: Path,
+    cache: Path,
+    timeout: float = 600,
+    under: Sequence[str] = (),
+    **env: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `dfbench ARGUMENTS` in `cwd` with its cache in `cache`; `env` adds variables."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("JAX_", "XLA_", "DFBENCH_", "TF_", "GLOG_", "PYTEST_"))
-    }
+    """Run `dfbench ARGUMENTS` in `cwd` with its cache in `cache`; `env` adds variables.
+
+    `under` is a command that runs another, such as `nice`.
+    """
     return subprocess.run(
-        [sys.executable, "-m", "dfbench.cli", *map(str, arguments)],
+        [*under, *_command(arguments)],
         cwd=cwd,
-        env={**kept, "JAX_PLATFORMS": "cpu", "DFBENCH_CACHE": str(cache), **env},
+        env=_environment(cache) | env,
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
     )
+
+
+def start_dfbench(*arguments: str | Path, cwd: Path, cache: Path) -> subprocess.Popen[str]:
+    """Start `dfbench ARGUMENTS` as the first of a process group."""
+    return subprocess.Popen(
+        _command(arguments), cwd=cwd, env=_environment(cache), text=True, start_new_session=True
+    )
+
+
+def _command(arguments: Sequence[str | Path]) -> list[str]:
+    return [sys.executable, "-m", "dfbench.cli", *map(str, arguments)]
+
+
+def _environment(cache: Path) -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("JAX_", "XLA_", "DFBENCH_", "TF_", "GLOG_", "PYTEST_"))
+    }
+    return {**kept, "JAX_PLATFORMS": "cpu", "DFBENCH_CACHE": str(cache)}

@@ -6,7 +6,8 @@ import os
 
 from dfbench.faces import extract
 from dfbench.faces.clip import Clip, ClipResult, CropRecipe
-from dfbench.faces.detect import Detector, DetectorChoice
+from dfbench.faces.detect import DetectorChoice
+from dfbench.faces.face import Detector
 
 _start_worker = extract._start_worker
 _extract_clip = extract.extract_clip

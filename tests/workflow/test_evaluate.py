@@ -16,9 +16,6 @@ from dfbench.eval.metrics import compute_metrics
 from dfbench.eval.scores import UNDETECTED, read_scores
 from dfbench.progress import Reporter
 from dfbench.results.store import hash_file, hash_folder, read_card
-from dfbench.workflow.evaluate import audit_overlap
-from dfbench.workflow.preparation import prepare_spec
-from dfbench.workflow.record import Seen, seen_in, write_seen
 
 
 def test_red_fakes_are_learned_and_transfer(trained: Trained) -> None:
@@ -87,25 +84,6 @@ def test_altered_scores_are_made_again(trained: Trained) -> None:
     again, _ = workflow.evaluate(trained.folder, card.cell.eval, trained.places)
     assert again.metrics == card.metrics
     assert hash_file(scores) == again.files["scores"]
-
-
-def test_overlap_with_the_training_is_reported(trained: Trained, tmp_path: Path) -> None:
-    assert trained.within[0].audit.shared_videos == 0
-    datasets = prepare_spec(trained.config.train, trained.config.data, trained.places)
-    write_seen(tmp_path, seen_in(datasets, ("test",)))  # as if the training had seen the test split
-    audit = audit_overlap(tmp_path, datasets)
-    assert audit.shared_videos == sum(c.clips for c in trained.within[0].coverage.values())
-    assert "the training saw a part of the evaluated split" in audit.note
-
-
-def test_a_shared_identity_is_reported(trained: Trained, tmp_path: Path) -> None:
-    spec = trained.across[0].cell.eval
-    datasets = prepare_spec(spec, trained.config.data, trained.places)
-    people = sorted(seen_in(datasets, ("test",)).identities)
-    write_seen(tmp_path, Seen(frozenset(), frozenset(people[:1])))
-    audit = audit_overlap(tmp_path, datasets)
-    assert (audit.shared_videos, audit.shared_identities) == (0, 1)
-    assert people[0] in audit.note
 
 
 def test_two_folders_of_one_name_in_a_union(trained: Trained, tmp_path: Path) -> None:

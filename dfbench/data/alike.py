@@ -1,0 +1,68 @@
+"""Clips that look alike: by difference hashes of their crops, or by a network's features."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float32, Int, Int32
+
+from dfbench.faces.hashing import BITS
+
+NEAR = 32  # differing bits of 256, at most, of near duplicates
+ALIKE = 0.95  # cosine of the features of clips that are alike to a network, at least
+_BLOCK = 2**24  # products at a time: 64 MiB
+
+
+def signs(clips: pa.Table) -> Float32[np.ndarray, "clip 256"]:
+    """Return the difference hashes of a clip table, each bit as -1 or 1."""
+    packed = np.frombuffer(b"".join(clips["phash"].to_pylist()), np.uint8)
+    bits = np.unpackbits(packed.reshape(-1, BITS // 8), axis=1)
+    return bits.astype(np.float32) * 2 - 1
+
+
+def differing(product: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
+    """Return how many bits two hashes differ by, given the product of their signs."""
+    return np.asarray((BITS - product) / 2, np.float32)
+
+
+def nearest(
+    known: Float32[np.ndarray, "known f"], asked: Float32[np.ndarray, "asked f"]
+) -> tuple[Int[np.ndarray, " asked"], Float32[np.ndarray, " asked"]]:
+    """Return for each row of `asked` the row of `known` with the largest product, and that.
+
+    Of equal ones the first. Where nothing is known the products are -inf.
+    """
+    at = np.zeros(len(asked), np.int64)
+    product = np.full(len(asked), -np.inf, np.float32)
+    block = max(1, _BLOCK // max(1, len(asked)))
+    for start in range(0, len(known), block):
+        products = asked @ known[start : start + block].T
+        here = products.argmax(axis=1)
+        value = np.take_along_axis(products, here[:, None], axis=1)[:, 0]
+        better = value > product
+        at[better], product[better] = start + here[better], value[better]
+    return at, product
+
+
+def directions(
+    features: Float32[np.ndarray, "n f"],
+    labels: Int32[np.ndarray, " n"],
+    known: Float32[np.ndarray, "known f"],
+    known_labels: Int32[np.ndarray, " known"],
+) -> Float32[np.ndarray, "n f"]:
+    """Return features as vectors of length 1 whose products tell clips apart.
+
+    What a detector's features say first of all is whether a face is real, and that all reals have
+    in common. So the mean of a clip's class in `known` is taken away from them, and each feature is
+    scaled to variance 1.
+    """
+    means = np.stack([_mean(known[known_labels == label]) for label in (0, 1)])
+    spread = (known - means[known_labels]).std(axis=0)
+    scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > 0)
+    left = (features - means[labels]) * scale
+    length = np.linalg.norm(left, axis=1, keepdims=True)
+    return np.divide(left, length, out=np.zeros_like(left), where=length > 0)
+
+
+def _mean(rows: Float32[np.ndarray, "n f"]) -> Float32[np.ndarray, " f"]:
+    return rows.mean(axis=0) if len(rows) else np.zeros(rows.shape[1], np.float32)

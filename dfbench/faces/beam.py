@@ -1,0 +1,190 @@
+"""Face extraction as an Apache Beam pipeline, for clusters: the same shards as of one machine.
+
+The pipeline carries numbers alone. Clips, the detector's model file and the folder of shards lie
+where every worker finds them by the same path; what there is to do is a file in that folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import pickle
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+
+from dfbench.errors import UserError
+from dfbench.faces.clip import Clip, CropRecipe
+from dfbench.faces.detect import DetectorChoice
+from dfbench.faces.extract import Extract, Task, crashed, open_pool, plan, work, write_shard
+from dfbench.progress import Progress
+
+try:
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+except ModuleNotFoundError as error:
+    raise UserError("--runner beam needs Apache Beam: pip install 'dfbench[beam]'") from error
+
+LOOK_S = 2.0  # between two looks at how many shards there are
+
+
+def beam_extraction(options: Sequence[str]) -> Extract:
+    """Return `extract_clips` as a pipeline.
+
+    Args:
+      options: Beam's own, as `KEY=VALUE`, or `KEY` for those without a value; without `runner`
+        the pipeline runs on this machine.
+
+    Raises:
+      UserError: Beam has no such option.
+    """
+    flags = [f"--{option}" for option in options]
+    parsed = PipelineOptions(flags)
+    known = parsed.get_all_options()
+    for name in parsed.get_all_options(retain_unknown_options=True):
+        if name not in known:
+            raise UserError(f"Beam has no option '{name}' (--beam-option)")
+    return functools.partial(_extract, flags)
+
+
+def _extract(
+    flags: Sequence[str],
+    clips: Sequence[Clip],
+    recipe: CropRecipe,
+    shard_dir: Path,
+    *,
+    detector: DetectorChoice,
+    jobs: int = 0,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Do what `extract_clips` does.
+
+    Raises:
+      UserError: the pipeline failed, or its workers write to another folder.
+    """
+    shard_dir = shard_dir.absolute()  # workers run elsewhere
+    shards, todo = plan(clips, shard_dir)
+    if not todo:
+        return shards
+    plan_file = shard_dir / f".tasks.{os.getpid()}"
+    plan_file.write_bytes(pickle.dumps([(replace(c, path=c.path.absolute()), s) for c, s in todo]))
+    if detector.model is not None:
+        detector = replace(detector, model=detector.model.absolute())
+    with _progress(todo, len(clips), progress):
+        _run(plan_file, len(todo), recipe, detector, _with_defaults(flags, jobs))
+    plan_file.unlink()
+    if missing := [clip for clip, shard in todo if not shard.is_file()]:
+        raise UserError(
+            f"{shard_dir}: the pipeline came to its end, but {len(missing)} of {len(todo)} results "
+            f"are not in this folder (the first is of {missing[0].video}): --data-dir must be on "
+            "a file system that all workers share"
+        )
+    return shards
+
+
+def _with_defaults(flags: Sequence[str], jobs: int) -> list[str]:
+    """Add what runs the pipeline on this machine, unless another runner is named."""
+    named = [flag for flag in flags if flag.startswith("--runner=")]
+    if named and named[-1] != "--runner=DirectRunner":
+        return list(flags)
+    workers = jobs or os.cpu_count() or 1
+    # Later ones win.
+    return [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing", *flags]
+
+
+def _run(
+    plan_file: Path, count: int, recipe: CropRecipe, detector: DetectorChoice, flags: list[str]
+) -> None:
+    try:
+        with beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
+            (
+                pipeline
+                # Not the clips: a job's description may be some MB at most, and 100,000 are more.
+                | "number the clips" >> beam.Create(range(count))
+                | "spread" >> beam.Reshuffle()
+                | "extract" >> beam.ParDo(_ExtractFn(plan_file, recipe, detector))
+            )
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(
+            f"the Beam pipeline failed: {lines[-1].strip()}; finished clips are kept, and the same "
+            "command goes on with the others"
+        ) from error
+
+
+class _ExtractFn(beam.DoFn):  # type: ignore[misc]
+    """Writes the shards of clips, each in a process of its own that a bad file may take down."""
+
+    def __init__(self, plan_file: Path, recipe: CropRecipe, detector: DetectorChoice) -> None:
+        self._plan_file, self._recipe, self._detector = plan_file, recipe, detector
+        self._tasks: list[Task] = []
+        self._pool: ProcessPoolExecutor | None = None
+
+    def setup(self) -> None:
+        """Load the plan, and the detector once for all clips of this worker."""
+        try:
+            self._tasks = pickle.loads(self._plan_file.read_bytes())
+        except FileNotFoundError:
+            raise UserError(
+                f"{self._plan_file.parent}: a worker does not see this folder: --data-dir must be "
+                "on a file system that all workers share"
+            ) from None
+        self._open()
+
+    def _open(self) -> ProcessPoolExecutor:
+        self._pool = open_pool(1, self._recipe, self._detector)
+        return self._pool
+
+    def process(self, number: int) -> None:
+        """Write the shard of one clip, unless an earlier try did."""
+        clip, shard = self._tasks[number]
+        # The first death may not be the file's fault: no memory.
+        if not (shard.is_file() or self._works(clip, shard) or self._works(clip, shard)):
+            write_shard(shard, crashed(clip))
+
+    def _works(self, clip: Clip, shard: Path) -> bool:
+        """Write a shard; False if the process died of it."""
+        pool = self._pool or self._open()
+        try:
+            pool.submit(work, clip, shard).result()
+        except BrokenProcessPool:
+            self.teardown()
+            return shard.is_file()
+        return True
+
+    def teardown(self) -> None:
+        """End the process."""
+        if self._pool is not None:
+            self._pool.shutdown()
+        self._pool = None
+
+
+@contextlib.contextmanager
+def _progress(todo: Sequence[Task], total: int, progress: Progress | None) -> Iterator[None]:
+    """Report how many shards there are, whoever writes them."""
+    if progress is None:
+        yield
+        return
+    folder = todo[0][1].parent
+    names = {shard.name for _, shard in todo}
+    done, over = total - len(todo), threading.Event()
+
+    def look() -> None:
+        progress(done + len(names.intersection(os.listdir(folder))), total)
+
+    def watch() -> None:
+        while not over.wait(LOOK_S):
+            look()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+        look()

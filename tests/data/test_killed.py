@@ -1,0 +1,99 @@
+"""`dfbench prepare`, killed at random moments and started again."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.command import start_dfbench
+from support.photos import write_photos
+
+from dfbench.data.prepared import FRAMES, MARKER, load_prepared
+
+PICTURES = 240
+KILLS = 10
+
+
+def finished(data: Path) -> list[Path]:
+    return list(data.glob(f"tfds/*/*/*/{MARKER}"))
+
+
+def shard_times(data: Path) -> dict[str, int]:
+    return {s.name: s.stat().st_mtime_ns for s in data.glob("tfds/*/.work-*/[!.]*")}
+
+
+def start(root: Path, data: Path) -> subprocess.Popen[str]:
+    arguments = ("prepare", f"folder:{root}", "--data-dir", data, "--jobs", "2")
+    settings = ("--set", "data.detector=none", "--set", "data.crop_size=64")
+    return start_dfbench(*arguments, *settings, cwd=root.parent, cache=root.parent / "cache")
+
+
+def wait_for(process: subprocess.Popen[str], event: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while process.poll() is None and not event():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+@pytest.mark.slow
+def test_ten_kills_change_no_byte(tmp_path: Path) -> None:
+    root = write_photos(tmp_path / "mine", real=PICTURES // 2, fake=PICTURES // 2)
+    quiet, data = tmp_path / "quiet", tmp_path / "killed"
+    assert start(root, quiet).wait() == 0
+    rng = random.Random(0)
+    # While faces are found at random numbers of clips; then while they are packed.
+    numbers: list[int | None] = [*sorted(rng.sample(range(PICTURES), KILLS - 3)), None, None, None]
+    times: dict[str, int] = {}
+    for number in numbers:
+        process = start(root, data)
+        if number is None:
+            wait_for(process, lambda: any(data.glob("tfds/*/*/incomplete.*/*")))
+        else:
+            wait_for(process, lambda least=number: len(shard_times(data)) >= least)
+        time.sleep(rng.uniform(0, 0.02))
+        assert process.poll() is None, "finished before it could be killed"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not finished(data)
+        now = shard_times(data)
+        assert times.items() <= now.items(), "a finished clip was done again"
+        times = now
+    assert len(times) == PICTURES
+    assert start(root, data).wait() == 0
+    left, right = (load_prepared(finished(folder)[0].parent) for folder in (quiet, data))
+    records = sorted(file.name for file in left.folder.glob("*array_record*"))
+    assert len(records) == 3
+    for name in (*records, FRAMES):
+        assert (left.folder / name).read_bytes() == (right.folder / name).read_bytes(), name
+    assert sorted(f.name for f in left.folder.iterdir()) == sorted(
+        f.name for f in right.folder.iterdir()
+    )
+    manifests = [dataclasses.replace(one.manifest, created="") for one in (left, right)]
+    assert manifests[0] == manifests[1]
+    assert not shard_times(data)
+    assert len(list(right.folder.parent.iterdir())) == 1  # nothing half-written is left
+
+
+@pytest.mark.slow
+def test_no_process_outlives_the_one_that_was_killed(tmp_path: Path) -> None:
+    root = write_photos(tmp_path / "mine", real=PICTURES // 2, fake=PICTURES // 2)
+    process = start(root, tmp_path / "data")
+    wait_for(process, lambda: len(shard_times(tmp_path / "data")) > 0)
+    process.kill()  # it alone
+    process.wait()
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    pytest.fail("its workers wait for ever")
