@@ -23,7 +23,7 @@ from dfbench.progress import Reporter, bar
 
 if TYPE_CHECKING:
     from dfbench.faces.extract import Extract
-    from dfbench.workflow import Places
+    from dfbench.workflow.places import Places
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -110,20 +110,22 @@ def run(args: argparse.Namespace) -> None:
     """
     configs = options.configs(args)
     reporter = _start(*configs)
-    from dfbench import workflow
+    from dfbench.workflow.evaluate import evaluate as score
+    from dfbench.workflow.leaks import check_cells
+    from dfbench.workflow.pages import leaderboard as write_pages
+    from dfbench.workflow.pages import matrix_text
+    from dfbench.workflow.training import train as fit
 
     places = _places(args)
     protocol = options.protocol_name(args)
-    workflow.check_cells(configs, places, allow_leak=args.allow_leak, reporter=reporter)
+    check_cells(configs, places, allow_leak=args.allow_leak, reporter=reporter)
     cards = []
     for number, one in enumerate(configs, 1):
         if len(configs) > 1:
             reporter.say(f"\n[{number}/{len(configs)}] {one.model.name}, trained on {one.train}")
-        folder = workflow.train(
-            one, places, resume=args.resume, overwrite=args.overwrite, reporter=reporter
-        )
+        folder = fit(one, places, resume=args.resume, overwrite=args.overwrite, reporter=reporter)
         cards += [
-            workflow.evaluate(
+            score(
                 folder,
                 spec,
                 places,
@@ -135,8 +137,8 @@ def run(args: argparse.Namespace) -> None:
             )
             for spec in dict.fromkeys((one.train, *one.eval))
         ]
-    pages = workflow.leaderboard([places.runs_dir], places.runs_dir / "leaderboard", reporter)
-    print(workflow.matrix_text([card for card, _ in cards]))
+    pages = write_pages([places.runs_dir], places.runs_dir / "leaderboard", reporter)
+    print(matrix_text([card for card, _ in cards]))
     for _, path in cards:
         print(f"card: {path}")
     for page in pages:
@@ -151,13 +153,13 @@ def prepare(args: argparse.Namespace) -> None:
     specs = [spec for text in args.spec for spec in parse_spec(text)]
     extract = _extraction(args)
     reporter = _reporter()
-    from dfbench import workflow
+    from dfbench.workflow.preparation import prepare_one, prepared_text
 
     for spec in specs:
-        prepared = workflow.prepare_one(
+        prepared = prepare_one(
             spec, settings.data, _places(args), reporter, raw=args.raw, extract=extract
         )
-        print(workflow.prepared_text(prepared))
+        print(prepared_text(prepared))
 
 
 def _extraction(args: argparse.Namespace) -> Extract:
@@ -196,10 +198,10 @@ def export(args: argparse.Namespace) -> None:
     """Write the crops of a prepared dataset as image files, with their labels as text."""
     settings = config.from_dict(options.assignments(args.set), "--set")
     reporter = _reporter()
-    from dfbench import workflow
     from dfbench.data.export import export as write
+    from dfbench.workflow.preparation import prepare_spec
 
-    datasets = workflow.prepare_spec(args.spec, settings.data, _places(args), reporter)
+    datasets = prepare_spec(args.spec, settings.data, _places(args), reporter)
     with reporter.bar(f"{args.spec}: writing images", "image") as progress:
         count = write(datasets, args.out, progress=progress)
     print(f"{count} images: {args.out}")
@@ -218,9 +220,10 @@ def audit(args: argparse.Namespace) -> None:
         parse_spec(spec)
     toml = args.model / "config.toml" if args.model else None
     reporter = _start(config.read_toml(toml)) if toml and toml.is_file() else _reporter()
-    from dfbench import workflow
+    from dfbench.workflow.audit import audit as compare
+    from dfbench.workflow.audit import audit_text
 
-    report = workflow.audit(
+    report = compare(
         args.train,
         args.eval,
         settings.data,
@@ -232,7 +235,7 @@ def audit(args: argparse.Namespace) -> None:
     if args.json:
         print((args.out / "audit.json").read_text(encoding="utf-8").rstrip())
         return
-    print(workflow.audit_text(report))
+    print(audit_text(report))
     for name in ("audit.json", "audit.png"):
         print(f"page: {args.out / name}")
 
@@ -276,10 +279,10 @@ def train(args: argparse.Namespace) -> None:
     """Train one detector; the checkpoint is chosen on the training dataset's own val split."""
     configs = options.configs(args)
     reporter = _start(*configs)
-    from dfbench import workflow
+    from dfbench.workflow.training import train as fit
 
     for one in configs:
-        folder = workflow.train(
+        folder = fit(
             one,
             _places(args),
             resume=args.resume,
@@ -293,11 +296,12 @@ def evaluate(args: argparse.Namespace) -> None:
     """Score a finished training on the test split of other datasets."""
     settings = args.run / "config.toml"
     reporter = _start(*([config.read_toml(settings)] if settings.is_file() else []))
-    from dfbench import workflow
+    from dfbench.workflow.evaluate import evaluate as score
+    from dfbench.workflow.pages import matrix_text
 
     places = dataclasses.replace(_places(args), runs_dir=args.run.parent)
     for spec in args.eval:
-        card, path = workflow.evaluate(
+        card, path = score(
             args.run,
             spec,
             places,
@@ -305,26 +309,27 @@ def evaluate(args: argparse.Namespace) -> None:
             allow_leak=args.allow_leak,
             reporter=reporter,
         )
-        print(workflow.matrix_text([card]))
+        print(matrix_text([card]))
         print(f"card: {path}")
 
 
 def leaderboard(args: argparse.Namespace) -> None:
     """Write README.md, leaderboard.csv and matrix.png from the result cards found."""
-    from dfbench import workflow
+    from dfbench.workflow.pages import leaderboard as write_pages
+    from dfbench.workflow.pages import load, matrix_text
 
     out = args.out or args.cards[0] / "leaderboard"
-    pages = workflow.leaderboard(args.cards, out, _reporter())
+    pages = write_pages(args.cards, out, _reporter())
     if args.json:
         print(json.dumps([str(page) for page in pages], indent=1))
         return
-    print(workflow.matrix_text(workflow.load(args.cards)))
+    print(matrix_text(load(args.cards)))
     for page in pages:
         print(f"page: {page}")
 
 
 def _places(args: argparse.Namespace) -> Places:
-    from dfbench.workflow import Places
+    from dfbench.workflow.places import Places
 
     return Places(
         data_dir=args.data_dir or default_data_dir(),

@@ -37,8 +37,11 @@ def system_errors(where: Path) -> Iterator[None]:
     except BrokenPipeError:  # of the terminal
         raise
     except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, "")
-        text = f"{error.filename or where}: {error.strerror or error}"
+        first = error
+        while first.errno is None and isinstance(first.__cause__, OSError):
+            first = first.__cause__  # TFDS adds text, and drops the rest
+        advice = _ADVICE.get(first.errno or 0, "")
+        text = f"{first.filename or where}: {first.strerror or first}"
         raise UserError(f"{text}; {advice}" if advice else text) from error
 
 

@@ -151,9 +151,7 @@ def sides(options: argparse.Namespace, recipe: CropRecipe) -> dict[str, Side]:
 
         return extract
 
-    choice = resolve_detector(
-        recipe.detector, options.detector_model, cache_dir=model_files_dir()
-    )
+    choice = resolve_detector(recipe.detector, options.detector_model, cache_dir=model_files_dir())
     if choice.note:
         raise UserError(choice.note)
     found = {DECODING: decode, OURS: extraction(load_detector(choice))}
@@ -301,10 +299,9 @@ def report(
     ]
     for name, one in turns.items():
         seconds = statistics.median(turn.seconds for turn in one)
-        faces = f"{sum(t.found for t in one)} of {sum(t.looked for t in one)}"
-        lines.append(
-            f"| {name} | {seconds:.2f} | {60 / seconds:.1f} | {'-' if name == DECODING else faces} |"
-        )
+        faces = f"{sum(turn.found for turn in one)} of {sum(turn.looked for turn in one)}"
+        cells = [name, f"{seconds:.2f}", f"{60 / seconds:.1f}", "-" if name == DECODING else faces]
+        lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "| figure | median | range | limit | met |", "|---|---|---|---|---|"]
     return "\n".join([*lines, *(check.row() for check in found)]) + "\n"
 
@@ -325,9 +322,7 @@ def _options(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=300, help="of a clip")
     parser.add_argument("--height", type=int, default=1080, help="of a frame, px")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--detector", choices=get_args(DetectorName), default=CropRecipe().detector
-    )
+    parser.add_argument("--detector", choices=get_args(DetectorName), default=CropRecipe().detector)
     parser.add_argument("--detector-model", type=Path, help="as of dfbench prepare")
     parser.add_argument("--output", type=Path, help="folder of the table", default=RESULTS)
     options = parser.parse_args(given)

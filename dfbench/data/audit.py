@@ -121,7 +121,7 @@ def find_overlap(
 
 @dataclass(frozen=True)
 class _Match:
-    """The row of an evaluated clip that shares `key` with a trained one; `note` says it in words."""
+    """An evaluated clip's row that shares `key` with a trained one's; `note` says it in words."""
 
     key: str
     train: int
@@ -132,9 +132,10 @@ class _Match:
 def _finding(
     kind: Kind, matches: Sequence[_Match], train: pa.Table, evaluated: pa.Table
 ) -> Finding:
-    first: dict[str, _Match] = {}
+    first, further = dict[str, _Match](), list[_Match]()
     for match in matches:
-        first.setdefault(match.key, match)
+        if first.setdefault(match.key, match) is not match:
+            further.append(match)
     return Finding(
         kind=kind,
         shared=len(first),
@@ -145,7 +146,7 @@ def _finding(
                 train=_place(train, match.train),
                 eval=_place(evaluated, match.eval),
             )
-            for match in list(first.values())[:EXAMPLES]
+            for match in [*first.values(), *further][:EXAMPLES]
         ),
     )
 

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from dfbench.data.raw import Index, Part
+from dfbench.data.records import RecordWriter
 from dfbench.data.spec import Spec
 from dfbench.errors import UserError, nearest
 from dfbench.faces.clip import SPLITS, Clip, CropRecipe
@@ -121,6 +122,9 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(features), disable_shuffling=True
         )
+
+    def _example_writer(self) -> RecordWriter:
+        return RecordWriter()
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, Example]]]:
         del dl_manager  # nothing is downloaded here

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from dfbench.data.prepared import Prepared, column
+from dfbench.data.prepared import Prepared
 from dfbench.data.spec import PATH_DATASETS
 from dfbench.faces.clip import Split
-from dfbench.faces.hashing import BITS
+from dfbench.faces.hashing import BYTES
 
-# Names are keys: one name means the same clip, person or footage in every dataset. Empty: not known.
+# Names are keys: one means the same clip, person or footage in every dataset. Empty: not known.
 CLIPS = pa.schema(
     {
         "dataset": pa.string(),
@@ -25,7 +26,7 @@ CLIPS = pa.schema(
         "original": pa.string(),  # `video` of the real clip that a fake was made from
         "footage": pa.list_(pa.string()),
         "content": pa.uint64(),  # hash of the middle crop's bytes
-        "phash": pa.binary(BITS // 8),  # difference hash of the middle crop
+        "phash": pa.binary(BYTES),  # difference hash of the middle crop
     }
 )
 
@@ -42,10 +43,13 @@ def clip_table(datasets: Sequence[Prepared], splits: Sequence[Split]) -> pa.Tabl
 def middle_crops(dataset: Prepared, split: Split) -> pa.Table:
     """Return the rows of a split's frame table that are in the middle of their clips."""
     table = dataset.frames(split)
-    videos = column(table, "video")  # a clip's crops follow one another
-    starts = np.flatnonzero(np.concatenate([[True], videos[1:] != videos[:-1]])[: len(videos)])
-    ends = np.append(starts[1:], len(videos))
-    return table.take(pa.array((starts + ends) // 2 if len(videos) else [], pa.int64()))
+    if not len(table):
+        return table
+    videos = table["video"].combine_chunks()  # a clip's crops follow one another
+    changes = pc.not_equal(videos[1:], videos[:-1]).to_numpy(zero_copy_only=False)
+    starts = np.flatnonzero(np.concatenate([[True], changes]))
+    ends = np.append(starts[1:], len(table))
+    return table.take(pa.array((starts + ends) // 2))
 
 
 def _clips(dataset: Prepared, split: Split) -> pa.Table:

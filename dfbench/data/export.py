@@ -11,8 +11,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from dfbench.data.pipeline import open_split
-from dfbench.data.prepared import Prepared, column
+from dfbench.data.prepared import Prepared, column, open_split
 from dfbench.errors import UserError
 from dfbench.faces.clip import SPLITS
 from dfbench.progress import Progress

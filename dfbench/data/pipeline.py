@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import grain
 import jaxtyping as jt
 import numpy as np
 import pyarrow as pa
-import tensorflow_datasets as tfds
 
-from dfbench.data.prepared import Prepared, column
+from dfbench.data.prepared import Prepared, column, open_split
 from dfbench.errors import UserError
 from dfbench.faces.clip import Split
 from dfbench.faces.crop import decode
@@ -103,12 +101,6 @@ class LoadCrop(grain.transforms.Map):  # type: ignore[misc]
             "index": np.int32(row),
             "mask": np.float32(1),
         }
-
-
-def open_split(folder: Path | str, split: str) -> Any:
-    """Open the records of a split, by position; `face` stays encoded."""
-    builder = tfds.builder_from_directory(folder)
-    return builder.as_data_source(split, decoders={"face": tfds.decode.SkipDecoding()})
 
 
 def train_batches(

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 from dfbench.data.spec import PATH_DATASETS
 from dfbench.errors import UserError
 from dfbench.faces.clip import Clip, CropRecipe, Split
-from dfbench.faces.hashing import BITS
+from dfbench.faces.hashing import BYTES
 from dfbench.results.card import ClassName, Counts, Coverage, DatasetFingerprint
 
 CLASS_NAMES: tuple[ClassName, ClassName] = ("real", "fake")  # by label
@@ -202,7 +203,7 @@ def write_frames(folder: Path, rows: Mapping[str, Sequence[object]]) -> None:
         "original": pa.string(),
         "footage": pa.list_(pa.string()),
         "content": pa.uint64(),  # hash of the encoded crop
-        "phash": pa.binary(BITS // 8),  # hash of what it looks like
+        "phash": pa.binary(BYTES),  # hash of what it looks like
         "side": pa.float32(),
     }
     table = pa.table({k: pa.array(rows[k], type=t) for k, t in types.items()})
@@ -213,3 +214,11 @@ def column(table: pa.Table, name: str) -> np.ndarray:
     """Return a column as a NumPy array (text as str)."""
     values: np.ndarray = table[name].to_numpy()
     return values.astype(str) if values.dtype == object else values
+
+
+def open_split(folder: Path | str, split: str) -> Any:
+    """Open the records of a split, by position; `face` stays encoded."""
+    import tensorflow_datasets as tfds  # a second, which reading tables need not wait for
+
+    builder = tfds.builder_from_directory(folder)
+    return builder.as_data_source(split, decoders={"face": tfds.decode.SkipDecoding()})

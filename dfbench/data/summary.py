@@ -12,8 +12,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from dfbench.data.pipeline import open_split
-from dfbench.data.prepared import Prepared, column
+from dfbench.data.prepared import Prepared, column, open_split
 from dfbench.faces.clip import SPLITS
 from dfbench.results.coverage import coverage_warnings
 
@@ -58,10 +57,16 @@ def summarise(prepared: Prepared) -> Summary:
         variant=manifest.variant,
         recipe=msgspec.to_builtins(manifest.recipe),
         detector_note=manifest.detector_note,
-        rows=tuple(_row(prepared, key) for key in manifest.counts),
+        rows=tuple(_row(prepared, key) for key in sorted(manifest.counts, key=_order)),
         excluded=manifest.excluded,
         warnings=coverage_warnings([prepared.fingerprint()], SPLITS),
     )
+
+
+def _order(key: str) -> tuple[int, bool, str]:
+    """Sort by split as they are used, real clips first."""
+    split, label, manipulation = key.split("/", 2)
+    return [*SPLITS].index(split), label != "real", manipulation  # type: ignore[arg-type]
 
 
 def _row(prepared: Prepared, key: str) -> Row:

@@ -53,7 +53,7 @@ def overlaps(one: Boxes, other: Boxes) -> Float[np.ndarray, "one other"]:
     opposite = np.minimum(one[:, None, 2:], other[None, :, 2:])
     shared = np.prod(np.clip(opposite - corner, 0, None), axis=-1)
     total = _areas(one)[:, None] + _areas(other)[None] - shared
-    return np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
+    return np.asarray(np.divide(shared, total, out=np.zeros_like(shared), where=total > 0))
 
 
 def _areas(boxes: Boxes) -> Scores:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import pickle
 import threading
@@ -20,12 +21,39 @@ from pathlib import Path
 from dfbench.errors import UserError
 from dfbench.faces.clip import Clip, CropRecipe
 from dfbench.faces.detect import DetectorChoice
-from dfbench.faces.extract import Extract, Task, crashed, open_pool, plan, work, write_shard
+from dfbench.faces.extract import (
+    Extract,
+    Task,
+    crashed,
+    open_pool,
+    plan,
+    work,
+    write_shard,
+    write_whole,
+)
 from dfbench.progress import Progress
 
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Beam's log lines from users who did not ask for them."""
+    if os.environ.get("DFBENCH_VERBOSE") == "1":
+        yield
+        return
+    root = logging.getLogger()
+    level, handlers = logging.root.manager.disable, root.handlers[:]
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(level)
+        root.handlers[:] = handlers
+
+
 try:
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
+    with _quiet():
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
 except ModuleNotFoundError as error:
     raise UserError("--runner beam needs Apache Beam: pip install 'dfbench[beam]'") from error
 
@@ -43,11 +71,12 @@ def beam_extraction(options: Sequence[str]) -> Extract:
       UserError: Beam has no such option.
     """
     flags = [f"--{option}" for option in options]
-    parsed = PipelineOptions(flags)
-    known = parsed.get_all_options()
-    for name in parsed.get_all_options(retain_unknown_options=True):
-        if name not in known:
-            raise UserError(f"Beam has no option '{name}' (--beam-option)")
+    with _quiet():
+        parsed = PipelineOptions(flags)
+        known = parsed.get_all_options()
+        given = parsed.get_all_options(retain_unknown_options=True)
+    if unknown := sorted(set(given) - set(known)):
+        raise UserError(f"--beam-option: Beam has no option '{unknown[0]}'")
     return functools.partial(_extract, flags)
 
 
@@ -71,12 +100,15 @@ def _extract(
     if not todo:
         return shards
     plan_file = shard_dir / f".tasks.{os.getpid()}"
-    plan_file.write_bytes(pickle.dumps([(replace(c, path=c.path.absolute()), s) for c, s in todo]))
+    tasks = [(replace(clip, path=clip.path.absolute()), shard) for clip, shard in todo]
     if detector.model is not None:
         detector = replace(detector, model=detector.model.absolute())
-    with _progress(todo, len(clips), progress):
-        _run(plan_file, len(todo), recipe, detector, _with_defaults(flags, jobs))
-    plan_file.unlink()
+    try:
+        write_whole(plan_file, pickle.dumps(tasks))
+        with _progress(todo, len(clips), progress):
+            _run(plan_file, len(todo), recipe, detector, _with_defaults(flags, jobs))
+    finally:
+        plan_file.unlink(missing_ok=True)
     if missing := [clip for clip, shard in todo if not shard.is_file()]:
         raise UserError(
             f"{shard_dir}: the pipeline came to its end, but {len(missing)} of {len(todo)} results "
@@ -87,20 +119,20 @@ def _extract(
 
 
 def _with_defaults(flags: Sequence[str], jobs: int) -> list[str]:
-    """Add what runs the pipeline on this machine, unless another runner is named."""
-    named = [flag for flag in flags if flag.startswith("--runner=")]
-    if named and named[-1] != "--runner=DirectRunner":
-        return list(flags)
-    workers = jobs or os.cpu_count() or 1
-    # Later ones win.
-    return [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing", *flags]
+    """Add what runs the pipeline on this machine; later flags win, and other runners ignore it."""
+    return [
+        "--runner=FnApiRunner",  # the DirectRunner itself would first download another, Prism
+        f"--direct_num_workers={jobs or os.cpu_count() or 1}",
+        "--direct_running_mode=multi_threading",  # each thread has a process that does the work
+        *flags,
+    ]
 
 
 def _run(
     plan_file: Path, count: int, recipe: CropRecipe, detector: DetectorChoice, flags: list[str]
 ) -> None:
     try:
-        with beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
+        with _quiet(), beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
             (
                 pipeline
                 # Not the clips: a job's description may be some MB at most, and 100,000 are more.
@@ -169,12 +201,12 @@ def _progress(todo: Sequence[Task], total: int, progress: Progress | None) -> It
     if progress is None:
         yield
         return
+    shards = {shard for _, shard in todo}
     folder = todo[0][1].parent
-    names = {shard.name for _, shard in todo}
     done, over = total - len(todo), threading.Event()
 
     def look() -> None:
-        progress(done + len(names.intersection(os.listdir(folder))), total)
+        progress(done + len(shards.intersection(folder.iterdir())), total)
 
     def watch() -> None:
         while not over.wait(LOOK_S):

@@ -51,8 +51,8 @@ def resolve_detector(
 ) -> DetectorChoice:
     """Decide which detector runs, and find its model file.
 
-    MediaPipe's file is `model`, else the one that the environment variable `DFBENCH_DETECTOR_MODEL` names
-    (a file, or a folder that holds it), else the cached one, else one download with a short
+    MediaPipe's is `model`, else the one that the environment variable `DFBENCH_DETECTOR_MODEL`
+    names (a file, or a folder that holds it), else the cached one, else one download with a short
     time-out and a checksum. Without it the choice is Haar, with a note.
 
     Raises:

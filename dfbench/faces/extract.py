@@ -99,8 +99,8 @@ def plan(clips: Sequence[Clip], shard_dir: Path) -> tuple[list[Path], list[Task]
     """Make the folder; return the shards of all clips, and the tasks whose shard is not there."""
     shard_dir.mkdir(parents=True, exist_ok=True)
     shards = [shard_dir / _shard_name(clip) for clip in clips]
-    there = set(os.listdir(shard_dir))  # one look, not one a clip: the folder may be far away
-    return shards, [(c, s) for c, s in zip(clips, shards, strict=True) if s.name not in there]
+    there = set(shard_dir.iterdir())  # one look, not one a clip: the folder may be far away
+    return shards, [(c, s) for c, s in zip(clips, shards, strict=True) if s not in there]
 
 
 def crashed(clip: Clip) -> ClipResult:
@@ -137,9 +137,7 @@ def _run(
             raise
 
 
-def open_pool(
-    processes: int, recipe: CropRecipe, detector: DetectorChoice
-) -> ProcessPoolExecutor:
+def open_pool(processes: int, recipe: CropRecipe, detector: DetectorChoice) -> ProcessPoolExecutor:
     """Return a pool whose processes have loaded the detector and take `work`."""
     return ProcessPoolExecutor(
         processes,
@@ -289,11 +287,20 @@ def write_shard(path: Path, result: ClipResult) -> None:
     """Write a clip's result, whole or not at all.
 
     Raises:
+      OSError: it cannot be written.
+    """
+    write_whole(path, msgspec.msgpack.encode(result))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all, whoever else writes it.
+
+    Raises:
       OSError: it cannot be written; the error names the file.
     """
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}")
     try:
-        temporary.write_bytes(msgspec.msgpack.encode(result))
+        temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
         error.filename = str(path)  # a full disk's error names none

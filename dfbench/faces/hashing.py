@@ -9,8 +9,9 @@ import numpy as np
 
 from dfbench.faces.images import RGB
 
-SIDE = 16
-BITS = SIDE * SIDE  # of a difference hash
+SIDE = 11
+BITS = 2 * SIDE * SIDE  # of a difference hash
+BYTES = -(-BITS // 8)
 
 
 def content_hash(data: bytes) -> int:
@@ -19,10 +20,14 @@ def content_hash(data: bytes) -> int:
 
 
 def difference_hash(image: RGB) -> bytes:
-    """Return whether each of 16 x 16 fields is brighter than the one left of it: 256 bits.
+    """Return whether 11 x 11 fields are brighter than those left of and above them: 242 bits.
 
-    It changes little where a picture is scaled, compressed again, or made brighter or darker.
+    They change little where a picture is scaled, compressed again, or made brighter or darker.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    fields = cv2.resize(grey, (SIDE + 1, SIDE), interpolation=cv2.INTER_AREA)
-    return np.packbits(fields[:, 1:] > fields[:, :-1]).tobytes()
+    wide, high = (
+        cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        for size in ((SIDE + 1, SIDE), (SIDE, SIDE + 1))
+    )
+    bits = np.concatenate([(wide[:, 1:] > wide[:, :-1]).ravel(), (high[1:] > high[:-1]).ravel()])
+    return np.packbits(bits).tobytes()

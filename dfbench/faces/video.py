@@ -95,6 +95,7 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     try:
         if not capture.isOpened():
+            path.open("rb").close()  # no permission: this says so
             raise UnreadableError("not a video that can be decoded")
         yield capture
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -18,9 +19,9 @@ RGB = UInt8[np.ndarray, "height width 3"]
 SIDE = 1.1  # of a crop, in inches
 GAP, APART = 0.04, 0.3  # between the crops of a pair, and between pairs
 MARGIN = 0.15
-HEAD, FOOT = 0.34, 0.86  # above a row of crops, and below
+HEAD, FOOT = 0.34, 0.66  # above a row of crops, and below
 TITLE = 0.55
-LETTERS = 20  # of a clip's name on a line
+LETTERS = 23  # of a clip's name on a line
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def sheet_figure(title: str, strips: Sequence[Strip]) -> Figure:
     figure = Figure(figsize=(width, height), dpi=DPI)
     FigureCanvasAgg(figure)
 
-    def write(x: float, y: float, text: str, **style: object) -> None:
+    def write(x: float, y: float, text: str, **style: Any) -> None:
         """Write below and right of a point, in inches from the top left."""
         style = {"va": "top", "ha": "left", "parse_math": False, **style}
         figure.text(x / width, 1 - y / height, text, **style)

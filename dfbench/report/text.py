@@ -38,7 +38,7 @@ def matrix_text(cards: Sequence[ResultCard], width: int = 100) -> str:
         for block in _blocks(_width(first), [_width(c) for c in columns], width)
     ]
     notes = [
-        textwrap.fill(note, width, subsequent_indent="  ")
+        textwrap.fill(note, width, subsequent_indent="  ", break_on_hyphens=False)
         for note in (*legend(table), *shared(table), *undefined(table))
     ]
     return "\n\n".join([*blocks, "\n".join(notes)])

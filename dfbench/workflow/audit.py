@@ -14,8 +14,8 @@ from dfbench.config import DataConfig, RunConfig, read_toml
 from dfbench.data.alike import ALIKE, NEAR
 from dfbench.data.audit import TITLES, Features, Finding, Overlap, Place, find_overlap
 from dfbench.data.clips import clip_table, middle_crops
-from dfbench.data.pipeline import SplitView, eval_batches, open_split
-from dfbench.data.prepared import Prepared
+from dfbench.data.pipeline import SplitView, eval_batches
+from dfbench.data.prepared import Prepared, open_split
 from dfbench.errors import UserError
 from dfbench.eval.predict import features
 from dfbench.faces.clip import Split
@@ -174,7 +174,7 @@ def _strips(
 ) -> list[Strip]:
     return [
         Strip(
-            f"{TITLES[finding.kind]}: {finding.shared}, in {finding.clips} test clips",
+            f"{TITLES[finding.kind]}: {finding.clips} test clip{'s' if finding.clips > 1 else ''}",
             tuple(
                 Pair(
                     train=_crop(train, example.train),

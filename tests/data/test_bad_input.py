@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import resource
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from support.command import dfbench
 from support.photos import write_photos
 
 from dfbench import cli
-from dfbench.data import prepare as prepare_module
 from dfbench.data.prepared import MARKER, Prepared, load_prepared
+from dfbench.faces.extract import read_shard
 
 SETTINGS = ("--set", "data.detector=none", "--set", "data.crop_size=32", "--jobs", "1")
 
@@ -73,7 +73,8 @@ def test_links_to_folders_elsewhere_are_followed(root: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["a b.png", "two\nlines.png", "tab\t.png", "жизнь é 😀.png", '"quoted" %s {}.png', "-x.png"]
+    "name",
+    ["a b.png", "two\nlines.png", "tab\t.png", "жизнь é 😀.png", '"quoted" %s {}.png', "-x.png"],
 )
 def test_odd_names_are_names(
     root: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
@@ -163,3 +164,94 @@ def test_a_data_dir_that_is_a_file_is_named(
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"dfbench: {tmp_path}/data")
     assert "Not a directory" in last
+
+
+def test_a_name_that_is_too_long_for_the_disk_is_named(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(root, tmp_path / ("x" * 300)) == 2
+    assert "File name too long" in capsys.readouterr().err.splitlines()[-1]
+
+
+def require_unfinished(line: str, data: Path, stage: str) -> None:
+    """The line names a file of the stage, and what there is looks finished to nobody."""
+    assert line.startswith(f"dfbench: {data}")
+    assert stage in line
+    assert not finished(data)
+    shards = data.glob("tfds/folder/.work-*/[!.]*")
+    assert all(read_shard(shard).video for shard in shards)  # each is whole
+
+
+STAGES = [pytest.param(1, ".work-", id="finding"), pytest.param(40, "array_record", id="packing")]
+
+
+@pytest.mark.parametrize(("blocks", "stage"), STAGES)
+def test_a_file_larger_than_allowed_is_named(
+    root: Path, tmp_path: Path, blocks: int, stage: str
+) -> None:
+    data = tmp_path / "data"
+    done = dfbench(
+        *("prepare", f"folder:{root}", "--data-dir", data, *SETTINGS),
+        cwd=tmp_path,
+        cache=tmp_path / "cache",
+        under=("sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh"),
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    require_unfinished(done.stderr.splitlines()[-1], data, stage)
+    assert "File too large" in done.stderr
+    assert run(root, data) == 0
+    assert finished(data)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no disk can be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("kilobytes", "stage"),
+    [pytest.param(4, ".work-", id="finding"), pytest.param(100, "array_record", id="packing")],
+)
+def test_a_full_disk_is_said_and_the_same_command_goes_on(
+    root: Path,
+    small_disk: Path,
+    kilobytes: int,
+    stage: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (small_disk / "other").write_bytes(bytes(2**20 - 1024 * kilobytes))
+    assert run(root, small_disk / "data") == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    require_unfinished(last, small_disk / "data", stage)
+    assert last.endswith("No space left on device; free some space, or name another folder")
+    (small_disk / "other").unlink()
+    assert run(root, small_disk / "data") == 0
+    assert finished(small_disk / "data")
+
+
+@pytest.mark.parametrize("last", ["write_frames", "write_manifest"])
+def test_a_disk_that_is_full_at_the_end(
+    root: Path,
+    tmp_path: Path,
+    last: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(folder: Path, content: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"dfbench.data.prepare.{last}", full)
+        assert run(root, tmp_path / "data") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    require_unfinished(line, tmp_path / "data", "No space left on device")
+    assert run(root, tmp_path / "data") == 0
+    assert finished(tmp_path / "data")

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from support.train import SMALL, TINY, filled_state, make_batch, small_models
+from support.train import SIDE, SMALL, TINY, filled_state, make_batch, small_models
 
 from dfbench.config import ModelConfig, RunConfig
 from dfbench.errors import UserError
-from dfbench.eval.predict import predict
+from dfbench.eval.predict import features, predict
 from dfbench.train.augment import prepare_images
 from dfbench.train.parallel import Batch
 from dfbench.train.state import build_networks
@@ -155,3 +155,19 @@ def test_networks_built_to_predict_do_not_matter(wanted: np.ndarray) -> None:
     state, _ = filled_state(TINY)
     logits = predict(state, build_networks(TINY), _batches(np.arange(N), 8), N)
     np.testing.assert_allclose(logits, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_the_head_makes_the_logits_of_the_features() -> None:
+    state, networks = filled_state(SMALL)
+    found = features(state, networks, _batches(np.arange(N), 8, side=SIDE), N)
+    assert (found.shape[0], found.dtype) == (N, np.float32)
+    variables = nnx.State(state.params), nnx.State(state.batch_stats)
+    model = nnx.merge(networks.graphdef_eval, *variables, copy=True)
+    logits = np.asarray(model.head(jnp.asarray(found), rngs=None))
+    np.testing.assert_allclose(logits, _predict(SMALL, 8, None, side=SIDE), rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_without_a_head_has_no_features() -> None:
+    state, networks = filled_state(TINY)
+    with pytest.raises(UserError, match="'tiny' has no part 'head'"):
+        features(state, networks, _batches(np.arange(N), 8), N)

@@ -45,7 +45,7 @@ def picture(angle: float) -> tuple[np.ndarray, Face]:
 
 def dot(image: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     """Return the middle of the dot of a colour, px."""
-    weight = np.clip(300 - np.abs(image.astype(float) - colour).sum(axis=2), 0, None)
+    weight = np.clip(200 - np.abs(image.astype(float) - colour).sum(axis=2), 0, None)
     rows, columns = np.indices(weight.shape)
     total = weight.sum()
     assert total > 0
@@ -96,7 +96,8 @@ def test_a_head_is_larger_than_its_face_and_raised() -> None:
     face = CropRecipe(margin=1.3)
     assert recipe_box((100, 100, 200, 200), face) == (85, 85, 215, 215)
     head = dataclasses.replace(face, crop="head")
-    assert recipe_box((100, 100, 200, 200), head) == (52.5, 32.5, 247.5, 227.5)
+    expected = (52.5, 32.5, 247.5, 227.5)
+    assert recipe_box((100, 100, 200, 200), head) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("angle", ANGLES)
@@ -168,26 +169,19 @@ def test_a_detector_without_eyes_is_an_error(tmp_path: Path, detector: str) -> N
 
 
 @pytest.mark.parametrize("angle", [-30, -12, 9, 25])
-def test_a_photograph_that_was_turned_comes_back_level(
-    shared_dir: Path, tmp_path: Path, angle: float
-) -> None:
+def test_a_photograph_that_was_turned_comes_back_level(shared_dir: Path, angle: float) -> None:
     model = shared_dir / "models" / "face_detection_full_range_sparse.tflite"
     detect = load_detector(DetectorChoice("mediapipe_full", model))
     photo = read_image(shared_dir / "data" / "astronaut.png")
-    side = len(photo)
     turning = cv2.getRotationMatrix2D((224, 130), -angle, 1.0)
-    image = cv2.warpAffine(photo, turning, (side, side), borderMode=cv2.BORDER_REPLICATE)
-    assert cv2.imwrite(str(tmp_path / "a.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    clip = Clip(path=tmp_path / "a.png", label=0, split="test", video="a", manipulation="real")
+    image = cv2.warpAffine(photo, turning, photo.shape[:2], borderMode=cv2.BORDER_REPLICATE)
+    (face,) = detect(image)
+    eyes = [turning @ (*eye, 1) for eye in ((203.0, 101.2), (246.7, 103.8))]  # seen by hand
     tilts = {}
     for align in (False, True):
-        recipe = CropRecipe(align=align, crop="head", size=256, format="png")
-        (crop,) = extract_clip(clip, recipe, detect).crops
-        decoded = cv2.imdecode(np.frombuffer(crop.image, np.uint8), cv2.IMREAD_COLOR)
-        (face,) = detect(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
-        right, left = np.array(face.keypoints[:2])
+        _, _, into = extract._crop(image, face, CropRecipe(align=align, crop="head"))
+        right, left = (into @ (*eye, 1) for eye in eyes)
         tilts[align] = float(np.degrees(np.arctan2(left[1] - right[1], left[0] - right[0])))
-    upright = detect(photo)[0].keypoints
-    own = np.degrees(np.arctan2(upright[1][1] - upright[0][1], upright[1][0] - upright[0][0]))
-    assert tilts[False] == pytest.approx(own + angle, abs=5)
-    assert tilts[True] == pytest.approx(0, abs=3)
+    assert tilts[False] == pytest.approx(angle + 3.4, abs=0.1)
+    # The face is 40 px wide in the network's input, and its eyes may be a pixel of that off.
+    assert tilts[True] == pytest.approx(0, abs=5)

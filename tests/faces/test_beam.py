@@ -45,7 +45,16 @@ def contents(shards: list[Path]) -> dict[str, bytes]:
     return {shard.name: shard.read_bytes() for shard in shards}
 
 
-def test_shards_are_those_of_the_local_runner(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param([], id="threads"),
+        pytest.param(
+            ["direct_running_mode=multi_processing"], id="processes", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_shards_are_those_of_the_local_runner(tmp_path: Path, options: list[str]) -> None:
     names = []
     for number in range(6):
         write_image(tmp_path / f"{number}.png", number)
@@ -56,7 +65,7 @@ def test_shards_are_those_of_the_local_runner(tmp_path: Path) -> None:
     clips = clips_of(tmp_path, *names, "empty.mp4", "text.jpg", "gone.png")
     local = extract_clips(clips, RECIPE, tmp_path / "local", detector=NONE, jobs=2)
     calls: list[tuple[int, int]] = []
-    by_beam = beam_extraction([])(
+    by_beam = beam_extraction(options)(
         clips,
         RECIPE,
         tmp_path / "beam",
@@ -139,7 +148,7 @@ def test_a_crash_costs_one_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_options_are_passed_on(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png")
     clips = clips_of(tmp_path, "a.png")
-    with pytest.raises(UserError, match="pipeline failed: .*NoSuchRunner"):
+    with pytest.raises(UserError, match=r"pipeline failed: .*NoSuchRunner"):
         beam_extraction(["runner=NoSuchRunner"])(
             clips, RECIPE, tmp_path / "shards", detector=NONE, jobs=1
         )

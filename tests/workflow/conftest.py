@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from support.photos import write_photos
 
-from dfbench import workflow
 from dfbench.config import DataConfig, ModelConfig, RunConfig, ScoringConfig, TrainingConfig
 from dfbench.results.card import ResultCard
-from dfbench.workflow import Places
+from dfbench.workflow.evaluate import evaluate
+from dfbench.workflow.places import Places
+from dfbench.workflow.training import train
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         scoring=ScoringConfig(batch_size=16, resamples=50),
     )
     places = Places(data_dir=root / "data", runs_dir=root / "runs", jobs=1)
-    folder = workflow.train(config, places)
-    cards = [workflow.evaluate(folder, f"folder:{p}", places) for p in (mine, yours)]
+    folder = train(config, places)
+    cards = [evaluate(folder, f"folder:{p}", places) for p in (mine, yours)]
     return Trained(config, places, folder, *cards)

@@ -9,13 +9,13 @@ from sklearn.metrics import roc_auc_score
 from support.photos import write_photos
 from workflow.conftest import Trained
 
-from dfbench import workflow
 from dfbench.config import ScoringConfig
 from dfbench.errors import UserError
 from dfbench.eval.metrics import compute_metrics
 from dfbench.eval.scores import UNDETECTED, read_scores
 from dfbench.progress import Reporter
 from dfbench.results.store import hash_file, hash_folder, read_card
+from dfbench.workflow.evaluate import evaluate
 
 
 def test_red_fakes_are_learned_and_transfer(trained: Trained) -> None:
@@ -65,14 +65,14 @@ def test_scores_are_used_again_until_something_changes(trained: Trained) -> None
     card, path = trained.within
     spec = card.cell.eval
     before = path.stat().st_mtime_ns
-    again, _ = workflow.evaluate(trained.folder, spec, trained.places, reporter=reporter)
+    again, _ = evaluate(trained.folder, spec, trained.places, reporter=reporter)
     assert again == card
     assert any("reusing the scores" in line for line in said)
     assert path.stat().st_mtime_ns == before
     other = dataclasses.replace(trained.config.scoring, resamples=60)
-    changed, _ = workflow.evaluate(trained.folder, spec, trained.places, scoring=other)
+    changed, _ = evaluate(trained.folder, spec, trained.places, scoring=other)
     assert changed.config["scoring"]["resamples"] == 60
-    restored, _ = workflow.evaluate(trained.folder, spec, trained.places)
+    restored, _ = evaluate(trained.folder, spec, trained.places)
     assert restored.metrics == card.metrics
 
 
@@ -81,7 +81,7 @@ def test_altered_scores_are_made_again(trained: Trained) -> None:
     scores = path.parent / "scores.parquet"
     whole = scores.read_bytes()
     scores.write_bytes(whole[:-1])
-    again, _ = workflow.evaluate(trained.folder, card.cell.eval, trained.places)
+    again, _ = evaluate(trained.folder, card.cell.eval, trained.places)
     assert again.metrics == card.metrics
     assert hash_file(scores) == again.files["scores"]
 
@@ -90,4 +90,4 @@ def test_two_folders_of_one_name_in_a_union(trained: Trained, tmp_path: Path) ->
     root = write_photos(tmp_path / "a" / "mine", real=20, fake=20)
     spec = f"folder:{root},{trained.config.train}"
     with pytest.raises(UserError, match="two of its datasets are called 'folder:mine'"):
-        workflow.evaluate(trained.folder, spec, trained.places)
+        evaluate(trained.folder, spec, trained.places)

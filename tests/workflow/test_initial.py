@@ -10,14 +10,17 @@ import pytest
 from support.weights import Net, flat, make_net, meso4_layers, write_keras
 from workflow.conftest import Trained
 
-from dfbench import workflow
 from dfbench.config import ModelConfig, OptimConfig, PhaseConfig, RunConfig, TrainingConfig
 from dfbench.errors import UserError
 from dfbench.progress import Reporter
 from dfbench.results.store import hash_file
 from dfbench.train import checkpoint
 from dfbench.train.state import TrainState, abstract_state
+from dfbench.workflow.evaluate import evaluate
+from dfbench.workflow.initial import starting_weights
+from dfbench.workflow.preparation import prepare_spec
 from dfbench.workflow.record import read_record
+from dfbench.workflow.training import run_name, train
 
 
 def _config(trained: Trained, init: Path) -> RunConfig:
@@ -55,7 +58,7 @@ def init(net: Net, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_phases_from_a_file(trained: Trained, net: Net, init: Path, tmp_path: Path) -> None:
     config = _config(trained, init)
     places = dataclasses.replace(trained.places, runs_dir=tmp_path)
-    folder = workflow.train(config, places)
+    folder = train(config, places)
     found, wanted = flat(_last(folder, config).params), flat(net.params)
     changed = {name for name in wanted if not np.array_equal(found[name], wanted[name])}
     # What no phase trains is the file's, bit for bit.
@@ -65,7 +68,7 @@ def test_two_phases_from_a_file(trained: Trained, net: Net, init: Path, tmp_path
     assert {"head.output.kernel", "head.hidden.0.kernel"} <= changed
     assert read_record(folder).summary.epochs == 2
     # The file is part of the story, down to the card.
-    card, _ = workflow.evaluate(folder, config.train, places)
+    card, _ = evaluate(folder, config.train, places)
     assert card.files["init"] == read_record(folder).init == hash_file(init)
     assert "init" not in trained.within[0].files
 
@@ -74,11 +77,11 @@ def test_the_folder_is_named_by_the_weights(
     trained: Trained, net: Net, init: Path, tmp_path: Path
 ) -> None:
     config = _config(trained, init)
-    datasets = workflow.preparation.prepare_spec(config.train, config.data, trained.places)
+    datasets = prepare_spec(config.train, config.data, trained.places)
 
     def name() -> str:
-        start = workflow.initial.starting_weights(config.model, Reporter())
-        return workflow.training.run_name(config, datasets, start)
+        start = starting_weights(config.model, Reporter())
+        return run_name(config, datasets, start)
 
     before, content = name(), init.read_bytes()
     write_keras(init, meso4_layers(make_net("meso4", seed=1)))
@@ -94,7 +97,7 @@ def test_a_pattern_of_no_parameter_stops_before_the_data_are_prepared(
     wrong = PhaseConfig(epochs=1, train=("haed.*",))
     config = dataclasses.replace(config, phases=(*config.phases, wrong))  # the last counts too
     with pytest.raises(UserError, match=r"'haed\.\*' is the name of no parameter"):
-        workflow.train(config, trained.places)
+        train(config, trained.places)
 
 
 def test_missing_weights_stop_before_the_data_are_prepared(
@@ -103,4 +106,4 @@ def test_missing_weights_stop_before_the_data_are_prepared(
     config = _config(trained, tmp_path / "nothing.h5")
     config = dataclasses.replace(config, train="folder:/nowhere")
     with pytest.raises(UserError, match=r"nothing\.h5: no such weights file"):
-        workflow.train(config, trained.places)
+        train(config, trained.places)

@@ -8,11 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 from workflow.conftest import Trained
 
-from dfbench import cli, workflow
+from dfbench import cli
 from dfbench.data.clips import clip_table
 from dfbench.errors import UserError
 from dfbench.results.store import read_card
-from dfbench.workflow.leaks import audit_run
+from dfbench.workflow.evaluate import evaluate
+from dfbench.workflow.leaks import audit_run, check_cells
 from dfbench.workflow.preparation import prepare_spec
 from dfbench.workflow.record import SEEN, read_seen, write_seen
 
@@ -41,21 +42,21 @@ def leaking(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_test_clips_that_were_trained_on_are_refused(trained: Trained, leaking: str) -> None:
     message = r"6 of its 12 test clips are in the training data .*copy0\.png .*--allow-leak"
     with pytest.raises(UserError, match=message) as caught:
-        workflow.evaluate(trained.folder, leaking, trained.places)
+        evaluate(trained.folder, leaking, trained.places)
     assert "\n" not in str(caught.value)
     assert "folder:theirs/fake/test/copy0.png" in str(caught.value) or "real" in str(caught.value)
 
 
 def test_an_allowed_leak_is_in_the_card(trained: Trained, leaking: str) -> None:
-    card, path = workflow.evaluate(trained.folder, leaking, trained.places, allow_leak=True)
+    card, path = evaluate(trained.folder, leaking, trained.places, allow_leak=True)
     assert read_card(path) == card
     assert card.audit.allowed
     assert (card.audit.exact_duplicates, card.audit.clips) == (2 * TAKEN, 2 * TAKEN)
     assert (card.audit.shared_videos, card.audit.near_duplicates) == (0, 0)
     assert "the same bytes" in card.audit.note
     with pytest.raises(UserError, match="--allow-leak"):  # what was allowed once is asked again
-        workflow.evaluate(trained.folder, leaking, trained.places)
-    again, _ = workflow.evaluate(trained.folder, leaking, trained.places, allow_leak=True)
+        evaluate(trained.folder, leaking, trained.places)
+    again, _ = evaluate(trained.folder, leaking, trained.places, allow_leak=True)
     assert again == card
 
 
@@ -65,7 +66,7 @@ def test_what_shares_nothing_is_not_allowed_but_clean(trained: Trained) -> None:
         assert not card.audit.allowed
         assert card.audit.note == ""
     spec = trained.within[0].cell.eval
-    card, _ = workflow.evaluate(trained.folder, spec, trained.places, allow_leak=True)
+    card, _ = evaluate(trained.folder, spec, trained.places, allow_leak=True)
     assert card == trained.within[0]
 
 
@@ -81,8 +82,8 @@ def test_a_run_is_refused_before_it_trains(
     assert "--allow-leak" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
     configs = [dataclasses.replace(trained.config, eval=(leaking,))]
-    workflow.check_cells(configs, trained.places, allow_leak=True)
-    workflow.check_cells([trained.config], trained.places)
+    check_cells(configs, trained.places, allow_leak=True)
+    check_cells([trained.config], trained.places)
 
 
 def test_eval_takes_the_option(

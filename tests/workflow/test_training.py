@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from workflow.conftest import Trained
 
-from dfbench import workflow
 from dfbench.config import OptimConfig, read_toml, training_hash
 from dfbench.errors import UserError
 from dfbench.progress import Reporter
 from dfbench.train.history import read_history
+from dfbench.workflow.evaluate import evaluate
+from dfbench.workflow.preparation import prepare_spec
 from dfbench.workflow.record import RECORD, read_record, read_seen
+from dfbench.workflow.training import run_name, train
 
 
 def test_the_run_folder_tells_the_whole_story(trained: Trained) -> None:
@@ -38,9 +40,7 @@ def test_the_run_folder_tells_the_whole_story(trained: Trained) -> None:
 
 
 def test_seen_are_train_and_val_but_not_test(trained: Trained) -> None:
-    (prepared,) = workflow.preparation.prepare_spec(
-        trained.config.train, trained.config.data, trained.places
-    )
+    (prepared,) = prepare_spec(trained.config.train, trained.config.data, trained.places)
     seen = set(read_seen(trained.folder)["video"].to_pylist())
     for split in ("train", "val", "test"):
         names = prepared.frames(split)["video"].to_pylist()
@@ -52,7 +52,7 @@ def test_seen_are_train_and_val_but_not_test(trained: Trained) -> None:
 def test_a_finished_training_is_used_again(trained: Trained) -> None:
     said: list[str] = []
     before = (trained.folder / RECORD).stat().st_mtime_ns
-    again = workflow.train(trained.config, trained.places, reporter=Reporter(say=said.append))
+    again = train(trained.config, trained.places, reporter=Reporter(say=said.append))
     assert again == trained.folder
     assert (again / RECORD).stat().st_mtime_ns == before
     assert said[-1] == f"reusing the finished training {trained.folder}"
@@ -69,8 +69,8 @@ def test_the_folder_is_named_by_what_matters_to_training(trained: Trained, chang
         ),
         "workers": dataclasses.replace(config, data=dataclasses.replace(config.data, workers=1)),
     }[change]
-    datasets = workflow.preparation.prepare_spec(config.train, config.data, trained.places)
-    same = workflow.training.run_name(other, datasets) == trained.folder.name
+    datasets = prepare_spec(config.train, config.data, trained.places)
+    same = run_name(other, datasets) == trained.folder.name
     assert same == (change in ("scoring", "workers"))
 
 
@@ -81,7 +81,7 @@ def test_an_unfinished_training_is_not_overwritten_unasked(
     shutil.copytree(trained.folder, tmp_path / trained.folder.name)
     (tmp_path / trained.folder.name / RECORD).unlink()
     with pytest.raises(UserError, match="--resume goes on with it, --overwrite starts again"):
-        workflow.train(trained.config, places)
+        train(trained.config, places)
 
 
 def test_resuming_a_training_killed_before_its_record(trained: Trained, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_resuming_a_training_killed_before_its_record(trained: Trained, tmp_path
     places = dataclasses.replace(trained.places, runs_dir=tmp_path)
     shutil.copytree(trained.folder, tmp_path / trained.folder.name)
     (tmp_path / trained.folder.name / RECORD).unlink()
-    folder = workflow.train(trained.config, places, resume=True)
+    folder = train(trained.config, places, resume=True)
     one, two = read_record(trained.folder), read_record(folder)
     assert two.summary.steps == one.summary.steps
     assert two.summary.best_val_auc == one.summary.best_val_auc
@@ -98,4 +98,4 @@ def test_resuming_a_training_killed_before_its_record(trained: Trained, tmp_path
 
 def test_evaluating_what_is_no_run(tmp_path: Path, trained: Trained) -> None:
     with pytest.raises(UserError, match=r"no finished training here \(training.json is missing\)"):
-        workflow.evaluate(tmp_path, "folder:x", trained.places)
+        evaluate(tmp_path, "folder:x", trained.places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,9 @@ def load(model: Path) -> Detector:
         base_options=BaseOptions(model_asset_path=str(model)), min_detection_confidence=MIN_SCORE
     )
     detector = vision.FaceDetector.create_from_options(options)
+    # Never collected: its finalizer waits for a thread of its own, which may be gone by then. It
+    # waits forever in a cycle of garbage, and fails when the interpreter ends.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(detector))
 
     def detect(image: RGB) -> list[Face]:
         height, width = image.shape[:2]

