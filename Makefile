@@ -53,6 +53,7 @@ $(PARITY): $(STAMP)
 bench: setup
 	$(VENV)/bin/python benchmarks/speed/startup.py
 	$(VENV)/bin/python benchmarks/speed/train_step.py
+	$(VENV)/bin/python benchmarks/speed/extract.py
 
 # Versions and hashes of everything `make setup` installs, for every supported Python and platform.
 lock: setup

@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
             help=summary,
             description=inspect.cleandoc(function.__doc__ or summary),
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,  # or `run --detector x` would be its --detector-model
         )
         sub.add_argument("--verbose", action="store_true", help="let libraries log to stderr")
         add_options(sub)

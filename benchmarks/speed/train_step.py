@@ -15,9 +15,7 @@ import datetime
 import importlib.metadata
 import importlib.util
 import json
-import os
 import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -27,6 +25,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from dfbench.results.environment import machine_name, machine_text, usable_cores
 
 HERE = Path(__file__).resolve()
 NETWORKS = HERE.parents[2] / "tests" / "parity" / "torch_networks.py"
@@ -101,7 +101,7 @@ def torch_turns(name: str, size: int, side: str) -> Turns:
 
     from dfbench.models.registry import get_model
 
-    torch.set_num_threads(_cores())
+    torch.set_num_threads(usable_cores())
     torch.manual_seed(0)
     layout = torch.contiguous_format if side == "contiguous" else torch.channels_last
     module = _torch_network(name).to(memory_format=layout)
@@ -267,20 +267,6 @@ def _leave_out(workers: dict[str, Worker], side: str, name: str, why: str) -> No
         print(f"{name}: {SIDES[side]} is left out, {why}: {last}", file=sys.stderr)
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _processor() -> str:
-    try:
-        found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        found = None
-    return found[1] if found else platform.processor() or platform.machine()
-
-
 def report(measured: list[Measured], options: argparse.Namespace, today: str) -> str:
     """Return the page: what, on what, how, and the table."""
     packages = ["dfbench", "jax", "flax", *(["torch"] if len(options.sides) > 1 else [])]
@@ -290,7 +276,7 @@ def report(measured: list[Measured], options: argparse.Namespace, today: str) ->
     lines = [
         "# Training steps and inference",
         "",
-        f"- {today}; {_processor()}, {_cores()} cores, {platform.system()} {platform.machine()}",
+        f"- {today}; {machine_text()}",
         f"- Python {platform.python_version()}, {versions}",
         f"- `{' '.join(['python', 'benchmarks/speed/train_step.py', *options.given])}`",
         f"- float32; median of {options.rounds} rounds{RATIOS if options.sides[1:] else ''}",
@@ -339,9 +325,8 @@ def main() -> int:
             measured.append(row)
             print(row.row(options.sides), flush=True)
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    machine = re.sub(r"[^a-z0-9]+", "-", f"{_cores()}-cores-{_processor()}".lower()).strip("-")
     options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / f"{today}-{machine}.md"
+    path = options.output / f"{today}-{machine_name()}.md"
     path.write_text(report(measured, options, today), encoding="utf-8")
     print(f"written: {path}")
     return 0 if all("dfbench" in row.rates for row in measured) else 1

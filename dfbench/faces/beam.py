@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dfbench.errors import UserError
 from dfbench.faces.clip import Clip, CropRecipe
@@ -35,29 +36,29 @@ from dfbench.progress import Progress
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Beam's log lines from users who did not ask for them."""
-    if os.environ.get("DFBENCH_VERBOSE") == "1":
-        yield
-        return
-    root = logging.getLogger()
-    level, handlers = logging.root.manager.disable, root.handlers[:]
-    logging.disable(logging.ERROR)
+def _importing() -> Iterator[None]:
+    """Say where Beam is missing, and keep its log lines from users who did not ask for them."""
+    verbose = os.environ.get("DFBENCH_VERBOSE") == "1"
+    handlers = logging.root.handlers[:]
+    logging.disable(logging.NOTSET if verbose else logging.ERROR)
     try:
         yield
+    except ModuleNotFoundError as error:
+        raise UserError("--runner beam needs Apache Beam: pip install 'dfbench[beam]'") from error
     finally:
-        logging.disable(level)
-        root.handlers[:] = handlers
+        logging.disable(logging.NOTSET)
+        logging.root.handlers[:] = handlers  # it logs while it is imported, which adds one
+    if not verbose:
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
 
-try:
-    with _quiet():
-        import apache_beam as beam
-        from apache_beam.options.pipeline_options import PipelineOptions
-except ModuleNotFoundError as error:
-    raise UserError("--runner beam needs Apache Beam: pip install 'dfbench[beam]'") from error
+with _importing():
+    import apache_beam as beam
+    from apache_beam.metrics import Metrics, MetricsFilter
+    from apache_beam.options.pipeline_options import PipelineOptions
 
 LOOK_S = 2.0  # between two looks at how many shards there are
+REFUSED = "dfbench-refused"  # namespace of counters: how often the system refused a write, by errno
 
 
 def beam_extraction(options: Sequence[str]) -> Extract:
@@ -71,11 +72,9 @@ def beam_extraction(options: Sequence[str]) -> Extract:
       UserError: Beam has no such option.
     """
     flags = [f"--{option}" for option in options]
-    with _quiet():
-        parsed = PipelineOptions(flags)
-        known = parsed.get_all_options()
-        given = parsed.get_all_options(retain_unknown_options=True)
-    if unknown := sorted(set(given) - set(known)):
+    parsed = PipelineOptions(flags)
+    given, known = (parsed.get_all_options(retain_unknown_options=u) for u in (True, False))
+    if unknown := sorted(given.keys() - known.keys()):
         raise UserError(f"--beam-option: Beam has no option '{unknown[0]}'")
     return functools.partial(_extract, flags)
 
@@ -94,6 +93,7 @@ def _extract(
 
     Raises:
       UserError: the pipeline failed, or its workers write to another folder.
+      OSError: a worker cannot write a shard.
     """
     shard_dir = shard_dir.absolute()  # workers run elsewhere
     shards, todo = plan(clips, shard_dir)
@@ -132,7 +132,7 @@ def _run(
     plan_file: Path, count: int, recipe: CropRecipe, detector: DetectorChoice, flags: list[str]
 ) -> None:
     try:
-        with _quiet(), beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
+        with beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
             (
                 pipeline
                 # Not the clips: a job's description may be some MB at most, and 100,000 are more.
@@ -140,12 +140,21 @@ def _run(
                 | "spread" >> beam.Reshuffle()
                 | "extract" >> beam.ParDo(_ExtractFn(plan_file, recipe, detector))
             )
+        refused = _refused(pipeline.result)
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
             f"the Beam pipeline failed: {lines[-1].strip()}; finished clips are kept, and the same "
             "command goes on with the others"
         ) from error
+    for code in refused:
+        raise OSError(code, os.strerror(code), str(plan_file.parent))
+
+
+def _refused(result: Any) -> list[int]:
+    """Return why the system refused the workers' writes: numbers of errors."""
+    counters = result.metrics().query(MetricsFilter().with_namespace(REFUSED))["counters"]
+    return [int(counter.key.metric.name) for counter in counters]
 
 
 class _ExtractFn(beam.DoFn):  # type: ignore[misc]
@@ -155,6 +164,7 @@ class _ExtractFn(beam.DoFn):  # type: ignore[misc]
         self._plan_file, self._recipe, self._detector = plan_file, recipe, detector
         self._tasks: list[Task] = []
         self._pool: ProcessPoolExecutor | None = None
+        self._refused = False
 
     def setup(self) -> None:
         """Load the plan, and the detector once for all clips of this worker."""
@@ -172,11 +182,17 @@ class _ExtractFn(beam.DoFn):  # type: ignore[misc]
         return self._pool
 
     def process(self, number: int) -> None:
-        """Write the shard of one clip, unless an earlier try did."""
+        """Write the shard of one clip, unless an earlier try did, or the disk is full."""
+        if self._refused:
+            return
         clip, shard = self._tasks[number]
-        # The first death may not be the file's fault: no memory.
-        if not (shard.is_file() or self._works(clip, shard) or self._works(clip, shard)):
-            write_shard(shard, crashed(clip))
+        try:
+            # The first death may not be the file's fault: no memory.
+            if not (shard.is_file() or self._works(clip, shard) or self._works(clip, shard)):
+                write_shard(shard, crashed(clip))
+        except OSError as error:  # to raise it here would be to try again
+            self._refused = True
+            Metrics.counter(REFUSED, str(error.errno)).inc()
 
     def _works(self, clip: Clip, shard: Path) -> bool:
         """Write a shard; False if the process died of it."""

@@ -133,7 +133,7 @@ def _run(
         try:
             return _collect(futures, counter)
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)  # waits for the clips in work alone
             raise
 
 

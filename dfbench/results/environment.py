@@ -70,6 +70,12 @@ def processor() -> str:
     return found[1] if found else platform.processor() or platform.machine()
 
 
+def machine_text() -> str:
+    """Return processor, cores and system in a line."""
+    system = f"{platform.system()} {platform.machine()}"
+    return f"{processor()}, {usable_cores()} cores, {system}"
+
+
 def machine_name() -> str:
     """Return cores and processor as part of a file name: `2-cores-amd-epyc`."""
     text = f"{usable_cores()}-cores-{processor()}".lower()

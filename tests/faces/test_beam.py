@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import re
 from pathlib import Path
 
 import pytest
@@ -143,6 +145,30 @@ def test_a_crash_costs_one_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     results = [read_shard(shard) for shard in shards]
     assert [len(result.crops) for result in results] == [1, 0, 1]
     assert results[1].reason == extract.CRASHED
+
+
+def test_a_full_disk_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(self: object, clip: Clip, shard: Path) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device", str(shard))
+
+    write_image(tmp_path / "a.png")
+    monkeypatch.setattr(beam._ExtractFn, "_works", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*shards'$"):
+        IN_THIS_PROCESS(
+            clips_of(tmp_path, "a.png"), RECIPE, tmp_path / "shards", detector=NONE, jobs=1
+        )
+    assert list((tmp_path / "shards").iterdir()) == []
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_the_options_of_the_page_exist() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "prepare.md").read_text("utf-8")
+    commands = re.findall(r"```\n(dfbench prepare .*?)```", page, re.DOTALL)
+    assert len(commands) == 3
+    for command in commands:
+        beam_extraction(re.findall(r"--beam-option (\S+)", command))
 
 
 def test_options_are_passed_on(tmp_path: Path) -> None:

@@ -93,6 +93,20 @@ def test_a_killed_extraction_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(list((tmp_path / "shards").iterdir())) == 4  # no temporary file left
 
 
+def test_an_interrupt_does_not_wait_for_the_rest(tmp_path: Path) -> None:
+    clips = []
+    for n in range(200):
+        write_image(tmp_path / f"{n}.png", n)
+        clips.append(clip(tmp_path / f"{n}.png"))
+
+    def interrupt(done: int, total: int, note: str = "") -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_clips(clips, RECIPE, tmp_path / "shards", detector=NONE, jobs=1, progress=interrupt)
+    assert len(list((tmp_path / "shards").iterdir())) < len(clips)
+
+
 def test_a_crash_costs_one_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extract, "_start_worker", start_crashing_worker)
     clips = []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import jax
 import pytest
 
 import dfbench
-from dfbench.results.environment import environment
+from dfbench.results.environment import environment, machine_name, machine_text, usable_cores
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -30,6 +31,12 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git(package.parent, "init", "-q")
     monkeypatch.setattr(dfbench, "__file__", str(package / "__init__.py"))
     return package
+
+
+def test_a_machine_has_a_name_for_files() -> None:
+    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+    assert f", {usable_cores()} cores, " in machine_text()
+    assert re.fullmatch(rf"{usable_cores()}-cores-[a-z0-9]+(-[a-z0-9]+)*", machine_name())
 
 
 def test_says_where_it_ran() -> None:

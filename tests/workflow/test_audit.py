@@ -3,15 +3,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from PIL import Image
+from support.photos import CROP
 from support.raw import MINIATURES, Pool
 from workflow.conftest import Trained
 
 from dfbench import cli
 from dfbench.config import DataConfig
+from dfbench.data.clips import clip_table
 from dfbench.data.prepare import prepare
 from dfbench.data.spec import parse_spec
+from dfbench.workflow.preparation import prepare_spec
 
 
 @pytest.fixture(scope="module")
@@ -61,17 +66,29 @@ def test_a_table_a_file_and_a_sheet(
 def test_a_network_looks_for_what_is_alike(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of the training's own data nothing is alike across the splits; of a copy all is."""
-    arguments = [
-        *("audit", "--train", trained.config.train, "--eval", trained.config.train, "--json"),
-        *("--model", str(trained.folder), "--data-dir", str(trained.places.data_dir)),
-        *("--set", "data.detector=none", "--set", "data.crop_size=32", "--jobs", "1"),
-        *("--out", str(tmp_path)),
-    ]
-    assert cli.main(arguments) == 0
-    written = json.loads(capsys.readouterr().out)
-    assert written["model"] == "meso4"
-    assert {f["kind"]: f["clips"] for f in written["overlap"]["findings"]}["alike"] == 0
+    """Of the training's own data nothing is alike across the splits; noisy copies are."""
+    mine, rng = Path(trained.config.train.removeprefix("folder:")), np.random.default_rng(0)
+    datasets = prepare_spec(trained.config.train, trained.config.data, trained.places)
+    seen = clip_table(datasets, ["train"]).to_pylist()
+    for label, kind in enumerate(("real", "fake")):
+        (tmp_path / "copies" / "test" / kind).mkdir(parents=True)
+        files = [row["video"].split("/", 1)[1] for row in seen if row["label"] == label][:3]
+        for number, file in enumerate(files):
+            image = cv2.imread(str(mine / file)) + rng.normal(0, 3, (CROP, CROP, 3))
+            copy = tmp_path / "copies" / "test" / kind / f"{number}.png"
+            assert cv2.imwrite(str(copy), np.clip(image, 0, 255).astype(np.uint8))
+    for evaluated, alike in ((trained.config.train, 0), (f"folder:{tmp_path / 'copies'}", 6)):
+        arguments = [
+            *("audit", "--train", trained.config.train, "--eval", evaluated, "--json"),
+            *("--model", str(trained.folder), "--data-dir", str(trained.places.data_dir)),
+            *("--set", "data.detector=none", "--set", f"data.crop_size={CROP}", "--jobs", "1"),
+            *("--out", str(tmp_path)),
+        ]
+        assert cli.main(arguments) == 0
+        written = json.loads(capsys.readouterr().out)
+        assert written["model"] == "meso4"
+        found = {f["kind"]: f["clips"] for f in written["overlap"]["findings"]}
+        assert (found["alike"], found["near"], found["exact"]) == (alike, alike, 0)
 
 
 @pytest.mark.parametrize(
