@@ -1,5 +1,5 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Both set up first.
-.PHONY: setup demo test test-all lint parity bench lock clean
+.PHONY: setup demo test test-all lint parity beam bench lock clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -34,8 +34,15 @@ test: lint
 	@echo "tests (the heavier ones: make test-all)"
 	$(VENV)/bin/python -m pytest -q -n 2 -m "not slow"
 
-test-all: lint
+test-all: lint beam
 	$(VENV)/bin/python -m pytest -q -n 2
+
+# Apache Beam in an environment of its own: it needs older versions of what others need too.
+BEAM := .venv-beam
+beam: setup
+	$(PYTHON) -m venv --clear $(BEAM)
+	$(VENV)/bin/uv pip install --quiet --python $(BEAM)/bin/python --editable ".[dev,beam]"
+	$(BEAM)/bin/python -m pytest -q -n 2 tests/faces/test_beam.py
 
 # PyTorch, which only the tests of tests/parity and a benchmark compare with; nothing else changes
 # its version. On Linux PyPI's build brings several GB of CUDA packages; PyTorch's index has one
@@ -61,4 +68,4 @@ lock: setup
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.lock
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(BEAM) runs
