@@ -11,7 +11,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from dfbench.data.prepared import Prepared, column, open_split
+from dfbench.data.prepared import Prepared, column
+from dfbench.data.records import open_split
 from dfbench.errors import UserError
 from dfbench.faces.clip import SPLITS
 from dfbench.progress import Progress

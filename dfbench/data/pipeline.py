@@ -16,7 +16,8 @@ import jaxtyping as jt
 import numpy as np
 import pyarrow as pa
 
-from dfbench.data.prepared import Prepared, column, open_split
+from dfbench.data.prepared import Prepared, column
+from dfbench.data.records import open_split
 from dfbench.errors import UserError
 from dfbench.faces.clip import Split
 from dfbench.faces.crop import decode

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -214,11 +213,3 @@ def column(table: pa.Table, name: str) -> np.ndarray:
     """Return a column as a NumPy array (text as str)."""
     values: np.ndarray = table[name].to_numpy()
     return values.astype(str) if values.dtype == object else values
-
-
-def open_split(folder: Path | str, split: str) -> Any:
-    """Open the records of a split, by position; `face` stays encoded."""
-    import tensorflow_datasets as tfds  # a second, which reading tables need not wait for
-
-    builder = tfds.builder_from_directory(folder)
-    return builder.as_data_source(split, decoders={"face": tfds.decode.SkipDecoding()})

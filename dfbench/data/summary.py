@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from dfbench.data.prepared import Prepared, column, open_split
+from dfbench.data.prepared import Prepared, column
+from dfbench.data.records import open_split
 from dfbench.faces.clip import SPLITS
 from dfbench.results.coverage import coverage_warnings
 

@@ -15,7 +15,8 @@ from dfbench.data.alike import ALIKE, NEAR
 from dfbench.data.audit import TITLES, Features, Finding, Overlap, Place, find_overlap
 from dfbench.data.clips import clip_table, middle_crops
 from dfbench.data.pipeline import SplitView, eval_batches
-from dfbench.data.prepared import Prepared, open_split
+from dfbench.data.prepared import Prepared
+from dfbench.data.records import open_split
 from dfbench.errors import UserError
 from dfbench.eval.predict import features
 from dfbench.faces.clip import Split

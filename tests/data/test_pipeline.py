@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -152,3 +154,9 @@ def test_opencv_decodes_what_tfds_wrote(photos: Prepared) -> None:
     for image, position in zip(batch["image"], view.numbers("position"), strict=True):
         reference = source[int(position)]["face"]
         assert cv2.absdiff(image, reference).max() <= 4  # the two JPEG decoders' rounding
+
+
+def test_workers_import_tfds_before_their_threads_use_it() -> None:
+    """Threads that import TFDS at the same time have locked each other out for ever."""
+    code = "import sys, dfbench.data.pipeline; sys.exit('tensorflow_datasets' not in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
