@@ -13,34 +13,56 @@ from dfbench.progress import SILENT, Reporter
 
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 _SUFFIX = "weights_tf_dim_ordering_tf_kernels_notop.h5"
+_TIMM = "https://huggingface.co/timm"
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A file to fetch, without its classifier."""
+    """A file to fetch."""
 
     url: str
     checksum: Checksum
+    name: str  # under which it is kept
 
     @property
     def path(self) -> Path:
         """Where it is kept."""
-        return paths.weights_dir() / self.url.rsplit("/", 1)[-1]
+        return paths.weights_dir() / self.name
 
 
 def _of_keras(folder: str, model: str, md5: str) -> dict[str, Pretrained]:
     # Keras publishes MD5 digests and no others: enough against damage, not against forgery.
-    url = f"{_KERAS}/{folder}/{model}_{_SUFFIX}"
-    return {"imagenet": Pretrained(url, Checksum("md5", md5))}
+    name = f"{model}_{_SUFFIX}"
+    return {"imagenet": Pretrained(f"{_KERAS}/{folder}/{name}", Checksum("md5", md5), name)}
+
+
+def _of_timm(model: str, revision: str, sha256: str) -> dict[str, Pretrained]:
+    """Name timm's copy, as safetensors, of the first weights that torchvision published (BSD-3)."""
+    url = f"{_TIMM}/{model}.tv_in1k/resolve/{revision}/model.safetensors"
+    name = f"{model}.tv_in1k.safetensors"
+    return {"imagenet": Pretrained(url, Checksum("sha256", sha256), name)}
 
 
 _CATALOG = {
     "xception": _of_keras("xception", "xception", "b0042744bf5b25fce3cb969f33bebb97"),
     "resnet50": _of_keras("resnet", "resnet50", "4d473c1dd8becc155b73f8504c6f6626"),
     "resnet50v2": _of_keras("resnet", "resnet50v2", "fac2f116257151a9d068a22e544a4917"),
+    "resnet18": _of_timm(
+        "resnet18",
+        "bbd144b3e5565108aad885f145491d11bc6ce807",
+        "694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81",
+    ),
+    "resnet34": _of_timm(
+        "resnet34",
+        "1b7b21cca82ff974d341713f777bf740c2db38c4",
+        "0bb82595a564991a9d424708b33f5d843f5aaed7f6c0886ff10849ff97022235",
+    ),
+    "resnet50v1_5": _of_timm(
+        "resnet50",
+        "78f3ecfdb38e06d9b8397f662e7ab8fee96026fa",
+        "5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888",
+    ),
 }
-# Published by torchvision as pickles, which are not read.
-_TO_CONVERT = ("resnet18", "resnet34", "resnet50v1_5")
 NAMES = tuple(sorted({name for files in _CATALOG.values() for name in files}))
 
 
@@ -71,11 +93,6 @@ def weights_path(model: str, init: str, *, reporter: Reporter = SILENT) -> Path 
 
 
 def _nothing(model: str, init: str) -> str:
-    if model in _TO_CONVERT:
-        return (
-            f"no checked download for {model}: convert torchvision's file to safetensors and give "
-            "--init FILE"
-        )
     known = ", ".join(sorted(name for name, files in _CATALOG.items() if init in files))
     return f"the model '{model}' has no '{init}' weights (with them: {known})"
 

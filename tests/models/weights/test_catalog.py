@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 import urllib.error
 import urllib.request
@@ -39,7 +40,7 @@ def _offer(monkeypatch: pytest.MonkeyPatch, path: Path, content: bytes) -> Path:
     """Let `content` be the weights of Meso-4, with the checksum of what is in `path`."""
     digest = hashlib.md5(path.read_bytes()).hexdigest()
     path.write_bytes(content)
-    offered = Pretrained(path.as_uri(), Checksum("md5", digest))
+    offered = Pretrained(path.as_uri(), Checksum("md5", digest), path.name)
     monkeypatch.setitem(catalog._CATALOG, "meso4", {"imagenet": offered})
     return path
 
@@ -83,6 +84,26 @@ def test_offline_the_url_and_the_place_are_said(cache: Path, name: str) -> None:
 
 
 @pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    ("model", "theirs"),
+    [("resnet18", "resnet18"), ("resnet34", "resnet34"), ("resnet50v1_5", "resnet50")],
+)
+def test_files_of_timm_are_pinned_and_have_names_of_their_own(
+    cache: Path, model: str, theirs: str
+) -> None:
+    wanted = catalog._CATALOG[model]["imagenet"]
+    pinned = (
+        rf"https://huggingface\.co/timm/{theirs}\.tv_in1k/resolve/[0-9a-f]{{40}}/model\.safetensors"
+    )
+    assert re.fullmatch(pinned, wanted.url)
+    assert wanted.checksum.algorithm == "sha256"
+    assert re.fullmatch("[0-9a-f]{64}", wanted.checksum.digest)
+    with pytest.raises(UserError, match="no network in tests") as caught:
+        weights_path(model, "imagenet")
+    assert f"put it at {cache / f'{theirs}.tv_in1k.safetensors'}" in str(caught.value)
+
+
+@pytest.mark.usefixtures("offline")
 def test_urls_and_digests_are_those_of_keras() -> None:
     os.environ["KERAS_BACKEND"] = "jax"
     keras = pytest.importorskip("keras")
@@ -105,7 +126,6 @@ def test_urls_and_digests_are_those_of_keras() -> None:
 @pytest.mark.parametrize(
     ("model", "init", "message"),
     [
-        ("resnet34", "imagenet", "no checked download for resnet34: convert torchvision's file"),
         ("light_xception", "imagenet", "'light_xception' has no 'imagenet' weights .*xception"),
         ("meso4", "imagenet", "'meso4' has no 'imagenet' weights"),
         ("xception", "imagnet", "imagnet: no such weights file; did you mean 'imagenet'?"),
@@ -119,7 +139,14 @@ def test_what_there_is_not(model: str, init: str, message: str) -> None:
 
 def test_the_catalogue_is_of_models_there_are() -> None:
     listed = {name for name in model_names() if available(name)}
-    assert listed == set(catalog._CATALOG) == {"xception", "resnet50", "resnet50v2"}
+    assert listed == set(catalog._CATALOG)
+    assert {name for name in listed if name.startswith("resnet")} == {
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnet50v1_5",
+        "resnet50v2",
+    }
     assert available("xception") == ("imagenet",)
     assert available("meso4") == ()
 
