@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from support.page import block, offer_entry_points
 from support.raw import Pool
 
 from dfbench.cli import main
@@ -21,13 +19,7 @@ from dfbench.data.doctor import diagnose
 from dfbench.data.prepare import prepare
 from dfbench.data.spec import parse_spec
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "add-a-dataset.md"
-
-
-def _block(language: str) -> str:
-    blocks = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 1
-    return str(blocks[0])
+PAGE = "add-a-dataset.md"
 
 
 @pytest.fixture
@@ -36,20 +28,12 @@ def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     package = tmp_path / "site" / "mirror_faces"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    (package / "mirror_dataset_builder.py").write_text(_block("python"))
+    (package / "mirror_dataset_builder.py").write_text(block(PAGE, "python"))
     for name in ("CITATIONS.bib", "TAGS.txt"):
         (package / name).touch()
     (package / "README.md").write_text("# mirror\n\nFaces before a mirror.\n")
     monkeypatch.syspath_prepend(package.parent)
-    offered = tomllib.loads(_block("toml"))["project"]["entry-points"]
-    points = [
-        EntryPoint(name=name, value=value, group=group)
-        for group, values in offered.items()
-        for name, value in values.items()
-    ]
-    monkeypatch.setattr(
-        catalog, "entry_points", lambda group: [p for p in points if p.group == group]
-    )
+    offer_entry_points(PAGE, catalog, monkeypatch)
     catalog._folders.cache_clear()
     yield
     catalog._folders.cache_clear()

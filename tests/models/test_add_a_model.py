@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import sys
-import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from support.page import block, offer_entry_points
 from support.train import NO_AUGMENT, SMALL, make_batch, train
 
 from dfbench.config import ModelConfig
@@ -20,29 +18,15 @@ from dfbench.models import registry
 from dfbench.models.registry import get_model, model_names
 from dfbench.train.state import abstract_state, parameter_count
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "add-a-model.md"
-
-
-def _block(language: str) -> str:
-    blocks = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 1
-    return str(blocks[0])
+PAGE = "add-a-model.md"
 
 
 @pytest.fixture
 def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Put the page's file and entry point where those of an installed package are."""
-    (tmp_path / "quarter_net.py").write_text(_block("python"))
+    (tmp_path / "quarter_net.py").write_text(block(PAGE, "python"))
     monkeypatch.syspath_prepend(tmp_path)
-    offered = tomllib.loads(_block("toml"))["project"]["entry-points"]
-    points = [
-        EntryPoint(name=name, value=value, group=group)
-        for group, values in offered.items()
-        for name, value in values.items()
-    ]
-    monkeypatch.setattr(
-        registry, "entry_points", lambda group: [p for p in points if p.group == group]
-    )
+    offer_entry_points(PAGE, registry, monkeypatch)
     monkeypatch.setattr(registry, "_SPECS", dict(registry._SPECS))
     yield
     sys.modules.pop("quarter_net", None)
