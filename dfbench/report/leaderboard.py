@@ -61,8 +61,7 @@ def leaderboard_csv(cards: Sequence[StoredCard], out: Path) -> str:
         for label in ("real", "fake"):
             covered = card.coverage.get(label)
             values += [covered.clips, covered.clips_with_crops] if covered else [0, 0]
-        values += [getattr(card.audit, name) for name in COUNTS]
-        values += [card.audit.clips, card.audit.allowed]
+        values += [getattr(card.audit, name, None) for name in (*COUNTS, "clips", "allowed")]
         values += [card.config_hash, card.training_hash, card.times.created]
         values += [ran.packages.get("dfbench"), ran.git_commit, ran.git_dirty]
         writer.writerow([*values, relative(stored.path, out)])

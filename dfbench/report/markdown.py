@@ -183,6 +183,8 @@ def coverage_text(card: ResultCard) -> str:
 
 def overlap_text(card: ResultCard) -> str:
     """Return what training and evaluated data share."""
+    if card.audit is None:
+        return "not known"
     text = overlap_words(card.audit) or "none found"
     return f"{text} ({escape(card.audit.note)})" if card.audit.note else text
 

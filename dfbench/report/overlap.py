@@ -16,8 +16,10 @@ _WORDS = {
 COUNTS = tuple(_WORDS)
 
 
-def overlap_words(audit: Audit) -> str:
-    """Return what is shared: "2 videos, 1 identity; 3 test clips"; empty where nothing is."""
+def overlap_words(audit: Audit | None) -> str:
+    """Return what is shared: "2 videos, 1 identity; 3 test clips"; empty where nothing is known."""
+    if audit is None:
+        return ""
     counts = {name: getattr(audit, name) for name in COUNTS}
     words = [f"{n} {_WORDS[name][n != 1]}" for name, n in counts.items() if n]
     parts = [", ".join(words)] if words else []

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from dfbench.paths import slug
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ClassName = Literal["real", "fake"]
+Role = Literal["within", "across", "unknown"]  # unknown: what it was trained on is not known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class Cell:
     """One entry of the benchmark."""
 
     model: str
-    train: str  # dataset spec, as the user wrote it
+    train: str  # dataset spec, as the user wrote it; of a foreign detector what it claims, or ""
     eval: str  # dataset spec
     seed: int
 
@@ -136,8 +137,8 @@ class Times:
     """When, how long and how fast it was scored."""
 
     created: str  # UTC, ISO 8601
-    scoring_seconds: float
-    images_per_s: float
+    scoring_seconds: float | None  # None: scored elsewhere
+    images_per_s: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,34 +150,73 @@ class FileHash:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """Videos by their class and what they were called at a threshold."""
+
+    threshold: float  # of P(fake); a video at it is called fake
+    fake_as_fake: int
+    fake_as_real: int
+    real_as_fake: int
+    real_as_real: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What was chosen on the training dataset's val split, for all evaluated datasets alike."""
+
+    threshold: float | None  # of P(fake), with the highest balanced accuracy over val videos
+    temperature: float | None  # logits are divided by it, for the lowest log loss over val frames
+    videos: int  # of the val split
+    reason: str = ""  # why one is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OracleGap:
+    """What choosing the checkpoint on the evaluated data would have gained; never ranked by."""
+
+    epoch: int  # with the highest video AUC on the evaluated data
+    video_auc: float | None  # of that epoch
+    gain: float | None  # over the epoch that was chosen on the source's val split
+    epochs: int  # that were compared
+
+
+@dataclass(frozen=True, kw_only=True)
 class ResultCard:
     """One cell's result and all that is needed to judge and recompute it."""
 
     cell: Cell
-    role: Literal["within", "across"]
+    role: Role
     config: dict[str, Any]  # nested plain values
     config_hash: str
     training_hash: str
     datasets: Datasets
     metrics: dict[str, Metric]
     coverage: dict[ClassName, Coverage]  # of the evaluated split
-    training: TrainingSummary
-    audit: Audit
+    training: TrainingSummary | None  # None: trained elsewhere
+    audit: Audit | None  # None: the training data are not known
     environment: Environment
     times: Times
-    files: dict[str, FileHash]  # "scores", "checkpoint"
+    files: dict[str, FileHash]  # "scores", "val_scores", "checkpoint", "init"
     warnings: tuple[str, ...] = ()  # what a reader of the number has to know of its data
     protocol: str | None = None
+    # "manipulation/Deepfakes" -> metrics of those fakes against all reals
+    breakdown: dict[str, dict[str, Metric]] = field(default_factory=dict)
+    confusion: dict[str, Confusion] = field(default_factory=dict)  # "fixed", "source_val"
+    calibration: Calibration | None = None  # None: no scores of a source val split
+    oracle: OracleGap | None = None  # None: not asked for
+    origin: Literal["run", "scores"] = "run"  # trained here, or scores that were handed in
     status: Literal["complete"] = "complete"
     schema_version: int = SCHEMA_VERSION
 
 
-def role_of(cell: Cell) -> Literal["within", "across"]:
+def role_of(cell: Cell) -> Role:
     """Return "within" where a model is scored on (the test split of) what it was trained on."""
+    if not cell.train:
+        return "unknown"
     return "within" if cell.train == cell.eval else "across"
 
 
 def card_name(cell: Cell) -> str:
     """Return the file name of a cell's card."""
-    parts = (slug(cell.model), slug(cell.train), slug(cell.eval), f"s{cell.seed}")
+    parts = (slug(cell.model), slug(cell.train or "unknown"), slug(cell.eval), f"s{cell.seed}")
     return "--".join(parts) + ".card.json"

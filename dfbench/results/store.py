@@ -61,11 +61,12 @@ def read_card(path: Path) -> ResultCard:
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version is None:
         raise UserError(f"{path}: not a result card: it has no 'schema_version'")
-    if type(version) is not int or version != SCHEMA_VERSION:
+    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
         raise UserError(
             f"{path}: schema_version {version!r} is unknown; this version of dfbench reads "
-            f"{SCHEMA_VERSION}"
+            f"1 to {SCHEMA_VERSION}"
         )
+    raw["schema_version"] = SCHEMA_VERSION  # what came with a version has a default
     try:
         card = msgspec.convert(raw, ResultCard)
     except msgspec.ValidationError as error:

@@ -10,6 +10,7 @@ def cell(train: str, evaluated: str) -> Cell:
 def test_role() -> None:
     assert role_of(cell("uadfv", "uadfv")) == "within"
     assert role_of(cell("uadfv", "celebdf")) == "across"
+    assert role_of(cell("", "celebdf")) == "unknown"  # nobody said what it was trained on
 
 
 def test_a_card_is_a_file_name() -> None:
