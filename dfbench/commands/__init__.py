@@ -1,0 +1,1 @@
+"""The commands, one function each; heavy imports inside it, so that help is instant."""

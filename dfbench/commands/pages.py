@@ -1,0 +1,23 @@
+"""Pages from results: `leaderboard`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from dfbench.commands.setup import make_reporter
+
+
+def leaderboard(args: argparse.Namespace) -> None:
+    """Write README.md, leaderboard.csv and matrix.png from the result cards found."""
+    from dfbench.workflow.pages import leaderboard as write_pages
+    from dfbench.workflow.pages import load, matrix_text
+
+    out = args.out or args.cards[0] / "leaderboard"
+    pages = write_pages(args.cards, out, make_reporter())
+    if args.json:
+        print(json.dumps([str(page) for page in pages], indent=1))
+        return
+    print(matrix_text(load(args.cards)))
+    for page in pages:
+        print(f"page: {page}")

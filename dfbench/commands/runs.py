@@ -1,0 +1,106 @@
+"""Training and scoring: `run`, `train`, `eval`, `models`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+
+from dfbench import config, options
+from dfbench.commands.setup import places_of, start
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train on one dataset, score it on its own test split and on others, write the leaderboard.
+
+    Prepares data that is not there yet; reuses data and finished trainings that are.
+    """
+    configs = options.configs(args)
+    reporter = start(*configs)
+    from dfbench.workflow.evaluate import evaluate as score
+    from dfbench.workflow.leaks import check_cells
+    from dfbench.workflow.pages import leaderboard as write_pages
+    from dfbench.workflow.pages import matrix_text
+    from dfbench.workflow.training import train as fit
+
+    places = places_of(args)
+    protocol = options.protocol_name(args)
+    check_cells(configs, places, allow_leak=args.allow_leak, reporter=reporter)
+    cards = []
+    for number, one in enumerate(configs, 1):
+        if len(configs) > 1:
+            reporter.say(f"\n[{number}/{len(configs)}] {one.model.name}, trained on {one.train}")
+        folder = fit(one, places, resume=args.resume, overwrite=args.overwrite, reporter=reporter)
+        cards += [
+            score(
+                folder,
+                spec,
+                places,
+                scoring=one.scoring,
+                protocol=protocol,
+                overwrite=args.overwrite,
+                allow_leak=args.allow_leak,
+                reporter=reporter,
+            )
+            for spec in dict.fromkeys((one.train, *one.eval))
+        ]
+    pages = write_pages([places.runs_dir], places.runs_dir / "leaderboard", reporter)
+    print(matrix_text([card for card, _ in cards]))
+    for _, path in cards:
+        print(f"card: {path}")
+    for page in pages:
+        print(f"page: {page}")
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train one detector; the checkpoint is chosen on the training dataset's own val split."""
+    configs = options.configs(args)
+    reporter = start(*configs)
+    from dfbench.workflow.training import train as fit
+
+    for one in configs:
+        folder = fit(
+            one,
+            places_of(args),
+            resume=args.resume,
+            overwrite=args.overwrite,
+            reporter=reporter,
+        )
+        print(f"run: {folder}")
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Score a finished training on the test split of other datasets."""
+    settings = args.run / "config.toml"
+    reporter = start(*([config.read_toml(settings)] if settings.is_file() else []))
+    from dfbench.workflow.evaluate import evaluate as score
+    from dfbench.workflow.pages import matrix_text
+
+    places = dataclasses.replace(places_of(args), runs_dir=args.run.parent)
+    for spec in args.eval:
+        card, path = score(
+            args.run,
+            spec,
+            places,
+            overwrite=args.overwrite,
+            allow_leak=args.allow_leak,
+            reporter=reporter,
+        )
+        print(matrix_text([card]))
+        print(f"card: {path}")
+
+
+def models(args: argparse.Namespace) -> None:
+    """List the networks, or describe one: its layers, by whose names training freezes them.
+
+    Any network of Keras is one too, as `keras:NAME`, where Keras is installed.
+    """
+    from dfbench.models import listing
+    from dfbench.models.registry import all_models, get_model
+
+    if args.name:
+        values = listing.model_values(get_model(args.name))
+        print(json.dumps(values, indent=1) if args.json else listing.model_text(values))
+        return
+    rows = [listing.spec_values(spec) for spec in all_models()]
+    print(json.dumps(rows, indent=1) if args.json else listing.models_text(rows))
