@@ -19,6 +19,7 @@ import tomli_w
 
 from dfbench.errors import UserError, nearest
 
+Balance = Literal["sampling", "loss", "none"]  # draw both classes alike, weigh them alike, neither
 DetectorName = Literal["mediapipe_full", "mediapipe_short", "mtcnn", "haar", "none"]
 
 
@@ -99,7 +100,10 @@ class TrainingConfig:
 
     epochs: int = 10  # without phases; those have their own
     batch_size: int = 32  # over all devices
-    balance: Literal["sampling", "loss", "none"] = "sampling"
+    balance: Balance = "sampling"
+    # Of a union, or a dataset made of several: how often each source is drawn, `catania = 1`.
+    # None given: as often as it has crops.
+    mix: dict[str, float] = field(default_factory=dict)
     patience: int = 5  # epochs without a better val AUC before stopping; 0: never
     checkpoint_steps: int = 0  # also save every so many steps; 0: at the end of an epoch only
 
@@ -225,6 +229,7 @@ def _check_ranges(config: RunConfig, origin: str) -> None:
         "data.crop_size": config.data.crop_size,
         "data.margin": config.data.margin,
         "model.head": min(config.model.head, default=None) if config.model.head else None,
+        **{f"training.mix.{name}": share for name, share in config.training.mix.items()},
     }
     for name, value in positive.items():
         if value is not None and not value > 0:

@@ -18,6 +18,13 @@ def test_toml_round_trip(tmp_path: Path) -> None:
     assert written.optim.lr == 1e-4
 
 
+def test_the_shares_of_sources_are_a_table(tmp_path: Path) -> None:
+    shares = [config.parse_assignment(f"training.mix.{t}") for t in ("catania=1", "ffpp=2.5")]
+    written = config.from_dict(config.merge({}, *shares), "test")
+    config.write_toml(written, tmp_path / "c.toml")
+    assert config.read_toml(tmp_path / "c.toml").training.mix == {"catania": 1, "ffpp": 2.5}
+
+
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
@@ -28,6 +35,7 @@ def test_toml_round_trip(tmp_path: Path) -> None:
         ("data.size=huge", "data.size"),
         ("optim=3", "is a section"),
         ("training.epochs=0", "must be above 0"),
+        ("training.mix.ffpp=0", "training.mix.ffpp = 0.0 must be above 0"),
         ("model.dropout=1.5", "between 0 and 1"),
     ],
 )

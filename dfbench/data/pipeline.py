@@ -7,17 +7,20 @@ A batch is a dictionary of NumPy arrays: `image` uint8 [batch, size, size, 3] (R
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import grain
 import jaxtyping as jt
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from dfbench.config import Balance
 from dfbench.data.prepared import Prepared, column
 from dfbench.data.records import open_split
+from dfbench.data.spec import PATH_DATASETS
 from dfbench.errors import UserError
 from dfbench.faces.clip import Split
 from dfbench.faces.crop import decode
@@ -51,6 +54,17 @@ class SplitView:
     def video_keys(self) -> jt.Shaped[np.ndarray, " n"]:
         """Dataset and video of each crop, as one text."""
         return np.char.add(np.char.add(self.dataset, " "), self.text("video"))
+
+    @property
+    def source(self) -> jt.Shaped[np.ndarray, " n"]:
+        """Name of the download that each crop is from: a dataset may be made of several."""
+        names = []
+        for dataset, table in zip(self.datasets, self.tables, strict=True):
+            if dataset.manifest.name in PATH_DATASETS:
+                names.append(np.full(len(table), dataset.name))
+            else:
+                names.append(column(pa.table({"v": _first_part(table["video"])}), "v"))
+        return np.concatenate(names)
 
     def text(self, name: str) -> jt.Shaped[np.ndarray, " n"]:
         """Return a text column of each crop."""
@@ -109,30 +123,66 @@ def train_batches(
     *,
     batch_size: int,
     seed: int,
-    balance: Literal["sampling", "loss", "none"],
+    balance: Balance,
+    mix: Mapping[str, float] | None = None,
     workers: int = 0,
 ) -> grain.DatasetIterator:
     """Return an endless iterator of shuffled batches; `get_state` and `set_state` resume it.
 
     The order depends on the seed alone, not on threads or workers. With `balance="sampling"`
-    half of the crops are real, whatever the classes' sizes.
+    half of the crops are real, whatever the classes' sizes; `mix` gives the shares of the sources.
 
     Raises:
-      UserError: a class is missing in the split.
+      UserError: a class is missing in the split, or `mix` does not name its sources.
     """
-    labels = view.labels
-    rows = [np.flatnonzero(labels == label) for label in (0, 1)]
-    if not all(len(r) for r in rows):
-        missing = "real" if not len(rows[0]) else "fake"
-        names = ", ".join(d.name for d in view.datasets)
-        raise UserError(f"{names}: the split '{view.split}' has no {missing} crop to train on")
-    if balance == "sampling":
-        parts = [_shuffled(part, seed + offset) for offset, part in enumerate(rows)]
-        dataset = grain.MapDataset.mix(parts, weights=[0.5, 0.5])
-    else:
-        dataset = _shuffled(np.arange(len(labels)), seed)
+    parts = _parts(view, balance, mix or {})
+    shuffled = [_shuffled(part.rows, seed + offset) for offset, part in enumerate(parts)]
+    weights = [part.share for part in parts]
+    dataset = grain.MapDataset.mix(shuffled, weights=weights) if len(parts) > 1 else shuffled[0]
     dataset = dataset.map(LoadCrop(view)).batch(batch_size, drop_remainder=True)
     return iter(_iterable(dataset, workers))
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Crops that are drawn alike."""
+
+    rows: jt.Int[np.ndarray, " n"]
+    share: float  # of all draws
+    fakes: float  # share of fakes among its draws
+
+
+def _parts(view: SplitView, balance: Balance, mix: Mapping[str, float]) -> list[_Part]:
+    labels, names = view.labels, ", ".join(d.name for d in view.datasets)
+    if len(np.unique(labels)) < 2:
+        missing = "real" if labels.all() else "fake"
+        raise UserError(f"{names}: the split '{view.split}' has no {missing} crop to train on")
+    where: jt.Shaped[np.ndarray, " n"] = view.source if mix else np.zeros(len(labels), np.str_)
+    shares = dict(mix) or {"": 1.0}
+    if set(shares) != set(where.tolist()):
+        raise UserError(
+            f"training.mix names {', '.join(sorted(mix))}, and {names} is made of "
+            f"{', '.join(sorted(set(where.tolist())))}: give each of these a share"
+        )
+    total = sum(shares.values())
+    if balance != "sampling":
+        rows = {name: np.flatnonzero(where == name) for name in sorted(shares)}
+        return [_Part(r, shares[n] / total, float(labels[r].mean())) for n, r in rows.items()]
+    parts = []
+    for label in (0, 1):
+        found = {name: np.flatnonzero((where == name) & (labels == label)) for name in shares}
+        # A source of fakes alone leaves its share of the reals to the others.
+        there = sum(shares[name] for name, rows in found.items() if len(rows))
+        parts += [
+            _Part(found[name], 0.5 * shares[name] / there, float(label))
+            for name in sorted(found)
+            if len(found[name])
+        ]
+    return parts
+
+
+def _first_part(videos: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.list_element(pc.split_pattern(videos, "/", max_splits=1), 0)
 
 
 def _shuffled(rows: jt.Int[np.ndarray, " n"], seed: int) -> grain.MapDataset:
@@ -172,11 +222,10 @@ def pad_batch(batch: Batch, batch_size: int) -> Batch:
 
 
 def class_weights(
-    view: SplitView, balance: Literal["sampling", "loss", "none"]
+    view: SplitView, balance: Balance, mix: Mapping[str, float] | None = None
 ) -> tuple[float, float]:
-    """Return the loss weights of (real, fake); with "loss", inverse to the classes' sizes."""
+    """Return the loss weights of (real, fake); with "loss", inverse to how often each is drawn."""
     if balance != "loss":
         return (1.0, 1.0)
-    n_fake = int(view.labels.sum())
-    n_real = len(view) - n_fake
-    return (len(view) / (2 * n_real), len(view) / (2 * n_fake))
+    fakes = sum(part.share * part.fakes for part in _parts(view, balance, mix or {}))
+    return (1 / (2 * (1 - fakes)), 1 / (2 * fakes))

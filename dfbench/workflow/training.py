@@ -136,12 +136,13 @@ def _fit(
     resume: bool,
     reporter: Reporter,
 ) -> FitResult:
-    view = split_view(datasets, "train")
+    view, settings = split_view(datasets, "train"), config.training
     batches = train_batches(
         view,
-        batch_size=config.training.batch_size,
+        batch_size=settings.batch_size,
         seed=config.seed,
-        balance=config.training.balance,
+        balance=settings.balance,
+        mix=settings.mix,
         workers=config.data.workers,
     )
     title = f"training {config.model.name} on {config.train}"
@@ -150,8 +151,8 @@ def _fit(
         return fit(
             config,
             batches,
-            steps_per_epoch=max(1, round(len(view) / config.training.batch_size)),
-            class_weights=class_weights(view, config.training.balance),
+            steps_per_epoch=max(1, round(len(view) / settings.batch_size)),
+            class_weights=class_weights(view, settings.balance, settings.mix),
             validate=_validation(config, split_view(datasets, "val")),
             run_dir=run_dir,
             start=weights.apply if weights else None,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -8,6 +10,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from support.photos import AS_THEY_ARE, CROP, prepare_photos, write_photos
 
@@ -19,7 +23,7 @@ from dfbench.data.pipeline import (
     split_view,
     train_batches,
 )
-from dfbench.data.prepared import Prepared
+from dfbench.data.prepared import FRAMES, Prepared
 from dfbench.errors import UserError
 
 
@@ -129,6 +133,49 @@ def test_a_union_keeps_its_datasets_apart(photos: Prepared, tmp_path: Path) -> N
     (alone,) = list(eval_batches(second, batch_size=len(second)))
     (both,) = list(eval_batches(view, batch_size=len(view)))
     np.testing.assert_array_equal(both["image"][-len(second) :], alone["image"])
+
+
+@pytest.mark.parametrize("balance", ["sampling", "none", "loss"])
+def test_sources_are_drawn_in_the_ratio_asked_for(
+    photos: Prepared, tmp_path: Path, balance: str
+) -> None:
+    write_photos(tmp_path / "few", real=15, fake=10)
+    few = prepare_photos(tmp_path / "few", tmp_path / "data")
+    view = split_view([photos, few], "train")
+    of_few = view.source == few.name
+    assert 0 < of_few.mean() < 0.4
+    mix = {photos.name: 1.0, few.name: 3.0}
+    batches = train_batches(view, batch_size=8, seed=0, balance=balance, mix=mix)
+    taken = rows(list(islice(batches, 50)))
+    assert of_few[taken].mean() == pytest.approx(0.75, abs=0.01)
+    drawn_fakes = view.labels[taken].mean()
+    if balance == "sampling":
+        assert drawn_fakes == pytest.approx(0.5, abs=0.01)
+    if balance == "loss":  # both classes weigh the same in what is drawn
+        real, fake = class_weights(view, balance, mix)
+        assert real * (1 - drawn_fakes) == pytest.approx(fake * drawn_fakes, rel=0.1)
+
+
+def test_a_source_of_fakes_alone_leaves_the_reals_to_the_others(
+    photos: Prepared, tmp_path: Path
+) -> None:
+    shutil.copytree(photos.folder, tmp_path / "fakes")
+    manifest = dataclasses.replace(photos.manifest, variant="fakes")
+    fakes = Prepared(tmp_path / "fakes", manifest)
+    frames = pq.read_table(fakes.folder / FRAMES)
+    pq.write_table(frames.filter(pc.equal(frames["label"], 1)), fakes.folder / FRAMES)
+    view = split_view([photos, fakes], "train")
+    mix = {photos.name: 1.0, fakes.name: 1.0}
+    batches = train_batches(view, batch_size=8, seed=0, balance="sampling", mix=mix)
+    taken = rows(list(islice(batches, 50)))
+    assert view.labels[taken].mean() == pytest.approx(0.5, abs=0.01)
+    assert (view.source[taken] == fakes.name).mean() == pytest.approx(0.25, abs=0.01)
+
+
+def test_a_mix_names_each_source(photos: Prepared) -> None:
+    view = split_view([photos], "train")
+    with pytest.raises(UserError, match=r"training\.mix names catania, and .* give each of these"):
+        train_batches(view, batch_size=4, seed=0, balance="none", mix={"catania": 1.0})
 
 
 def test_a_split_without_a_class_cannot_be_trained_on(tmp_path: Path) -> None:
