@@ -325,17 +325,18 @@ def load_toml(path: Path) -> dict[str, Any]:
 
 def config_hash(config: RunConfig) -> str:
     """Return 12 hex digits that name the whole configuration."""
-    return _hash(to_dict(config))
+    return hash_values(to_dict(config))
 
 
 def training_hash(config: RunConfig) -> str:
     """Return 12 hex digits that name what a training depends on: all but evals and scoring."""
     values = to_dict(dataclasses.replace(config, eval=(), scoring=ScoringConfig()))
     values["data"].pop("workers", None)  # changes the speed alone
-    return _hash(values)
+    return hash_values(values)
 
 
-def _hash(values: Mapping[str, Any]) -> str:
+def hash_values(values: Mapping[str, Any]) -> str:
+    """Return 12 hex digits that name nested plain values, such as the configuration in a card."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
