@@ -12,9 +12,13 @@ import msgspec
 
 from dfbench.errors import UserError
 from dfbench.results.card import SCHEMA_VERSION, FileHash, ResultCard
+from dfbench.results.versions import upgrade
 
 SUFFIX = ".card.json"
 SCORES = "scores.parquet"  # beside the card that speaks of it
+VAL_SCORES = "val_scores.parquet"  # of the training dataset's val split; beside it too
+BESIDE = {"scores": SCORES, "val_scores": VAL_SCORES}  # names in `ResultCard.files`
+MOST_BYTES = 16 * 2**20  # of a card
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class StoredCard:
 
     path: Path
     card: ResultCard
+    schema_version: int = SCHEMA_VERSION  # that the file has
 
 
 def write_card(card: ResultCard, path: Path) -> None:
@@ -47,37 +52,50 @@ def write_card(card: ResultCard, path: Path) -> None:
 
 
 def read_card(path: Path) -> ResultCard:
-    """Read a card and check the type of every field.
+    """Read a card and check the type of every field; one of an earlier version is upgraded.
 
     Raises:
       UserError: no such file, no JSON, another schema version, a missing, wrong or unknown field.
     """
+    return read_stored(path).card
+
+
+def read_stored(path: Path) -> StoredCard:
+    """Read a card as `read_card` does, with the version that its file has.
+
+    Raises:
+      UserError: as `read_card`.
+    """
+    raw = _read_json(path)
     try:
-        raw = msgspec.json.decode(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a JSON file: {error}") from error
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if version is None:
-        raise UserError(f"{path}: not a result card: it has no 'schema_version'")
-    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
-        raise UserError(
-            f"{path}: schema_version {version!r} is unknown; this version of dfbench reads "
-            f"1 to {SCHEMA_VERSION}"
-        )
-    raw["schema_version"] = SCHEMA_VERSION  # what came with a version has a default
-    try:
-        card = msgspec.convert(raw, ResultCard)
+        current = upgrade(raw)
+        card = msgspec.convert(current, ResultCard)
     except msgspec.ValidationError as error:
         raise UserError(f"{path}: not a valid result card: {error}") from error
-    unknown = _unknown(raw, msgspec.to_builtins(card), "$")
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+    unknown = _unknown(current, msgspec.to_builtins(card), "$")
     if unknown:
         raise UserError(
             f"{path}: not a valid result card: field `{unknown}` is unknown to this version of "
             "dfbench"
         )
-    return card
+    return StoredCard(path, card, raw["schema_version"])
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise UserError(f"{path}: {size} bytes are no result card")
+        raw = msgspec.json.decode(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path}: not a JSON file: {error}") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: not a result card: it has no 'schema_version'")
+    return raw
 
 
 def _unknown(raw: Any, known: Any, place: str) -> str:
@@ -116,7 +134,7 @@ def load_cards(dirs: Sequence[Path]) -> list[StoredCard]:
                 "write them"
             )
         for path in paths:
-            stored = StoredCard(path, read_card(path))
+            stored = read_stored(path)
             _check_scores(stored)
             key = (stored.card.cell, stored.card.training_hash)
             if key not in newest or _age(newest[key]) < _age(stored):
@@ -125,12 +143,13 @@ def load_cards(dirs: Sequence[Path]) -> list[StoredCard]:
 
 
 def _check_scores(stored: StoredCard) -> None:
-    scores, wanted = stored.path.with_name(SCORES), stored.card.files.get("scores")
-    if wanted and scores.is_file() and hash_file(scores) != wanted:
-        raise UserError(
-            f"{stored.path}: {SCORES} beside it is not the file that the card was computed from; "
-            "score again with `dfbench eval --overwrite`, or delete one of them"
-        )
+    for key, name in BESIDE.items():
+        scores, wanted = stored.path.with_name(name), stored.card.files.get(key)
+        if wanted and scores.is_file() and hash_file(scores) != wanted:
+            raise UserError(
+                f"{stored.path}: {name} beside it is not the file that the card was computed "
+                "from; score again with `dfbench eval --overwrite`, or delete one of them"
+            )
 
 
 def _age(stored: StoredCard) -> tuple[str, str]:
