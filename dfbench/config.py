@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -234,6 +234,8 @@ def _check_ranges(config: RunConfig, origin: str) -> None:
     for name, value in positive.items():
         if value is not None and not value > 0:
             raise UserError(f"{origin}: {name} = {value} must be above 0")
+    if not 0 <= config.seed < 2**31:
+        raise UserError(f"{origin}: seed = {config.seed} must be from 0 to {2**31 - 1}")
     fractions = {
         "model.dropout": config.model.dropout,
         **{
@@ -338,43 +340,3 @@ def training_hash(config: RunConfig) -> str:
 def hash_values(values: Mapping[str, Any]) -> str:
     """Return 12 hex digits that name nested plain values, such as the configuration in a card."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def protocol_cells(values: Mapping[str, Any], origin: str) -> list[RunConfig]:
-    """Expand a protocol to one configuration a training: models x train specs x seeds.
-
-    A protocol is a TOML file with `[cells]` (`train`, `eval`, `model`, `seed`: a value or a list
-    each) and `[settings]`, the same tree that `--set` changes.
-
-    Raises:
-      UserError: unknown or missing keys; wrong values.
-    """
-    known = ("name", "version", "description", "cells", "settings")
-    for key in values:
-        if key not in known:
-            raise UserError(f"{origin}: unknown key '{key}'{nearest(key, known)}")
-    cells = values.get("cells", {})
-    axes = ("train", "eval", "model", "seed")
-    for key in cells:
-        if key not in axes:
-            raise UserError(f"{origin}: unknown key 'cells.{key}'{nearest(key, axes)}")
-    missing = [axis for axis in ("train", "eval", "model") if not cells.get(axis)]
-    if missing:
-        raise UserError(f"{origin}: cells.{missing[0]} is missing")
-    settings = values.get("settings", {})
-    return [
-        from_dict(
-            merge(
-                settings,
-                {"train": t, "eval": _listed(cells["eval"]), "seed": s, "model": {"name": m}},
-            ),
-            origin,
-        )
-        for m in _listed(cells["model"])
-        for t in _listed(cells["train"])
-        for s in _listed(cells.get("seed", 0))
-    ]
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]

@@ -6,12 +6,14 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from dfbench import config
 from dfbench.errors import UserError, nearest
 from dfbench.paths import default_data_dir
+from dfbench.protocols import find_protocol, read_protocol
 
 SPEC_HELP = "dataset: NAME, folder:PATH, sbi:PATH, or several with commas (a union)"
 
@@ -74,16 +76,22 @@ def training_options(parser: argparse.ArgumentParser) -> None:
         help="weights to start from: imagenet, or a file (.safetensors, .h5); default: random",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="seed of weights and order")
-    parser.add_argument(
-        "--protocol",
-        metavar="FILE",
-        help="TOML file (or name of a shipped one) that fixes cells and settings",
-    )
+    protocol_option(parser)
     setting_options(parser)
     data_options(parser)
     runs_option(parser)
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted training")
     parser.add_argument("--overwrite", action="store_true", help="train again from the start")
+
+
+def protocol_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--protocol`."""
+    parser.add_argument(
+        "--protocol",
+        metavar="NAME",
+        help="shipped protocol (`dfbench protocols` lists them), or TOML file, that fixes cells "
+        "and settings",
+    )
 
 
 def runs_option(parser: argparse.ArgumentParser) -> None:
@@ -104,6 +112,7 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     )
     training_options(parser)
     leak_option(parser)
+    # oracle_options(parser)
 
 
 def leak_option(parser: argparse.ArgumentParser) -> None:
@@ -112,6 +121,21 @@ def leak_option(parser: argparse.ArgumentParser) -> None:
         "--allow-leak",
         action="store_true",
         help="score a dataset even where its test clips were trained on; the card says so",
+    )
+
+
+def oracle_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--oracle` and `--keep-epochs`."""
+    parser.add_argument(
+        "--oracle",
+        action="store_true",
+        help="also score every epoch, and say in the card what choosing the epoch on the test data "
+        "would have gained; never ranked by",
+    )
+    parser.add_argument(
+        "--keep-epochs",
+        action="store_true",
+        help="keep the parameters of every epoch (--oracle deletes them after scoring)",
     )
 
 
@@ -234,76 +258,69 @@ def named_list_options(parser: argparse.ArgumentParser) -> None:
     list_options(parser)
 
 
-def configs(args: argparse.Namespace) -> list[config.RunConfig]:
-    """One configuration a training, from the args or from a protocol; names are checked."""
+@dataclass(frozen=True)
+class Selection:
+    """The trainings, and with them the cells, that a command line stands for."""
+
+    configs: tuple[config.RunConfig, ...]
+    protocol: str | None = None  # as cards name it
+
+
+def selection(args: argparse.Namespace) -> Selection:
+    """Return the training of the args, or those of a protocol; names are checked.
+
+    Raises:
+      UserError: a wrong setting or protocol, or an unknown dataset or network.
+    """
+    if args.protocol:
+        return protocol_selection(args, ("train", "eval", "model", "init", "seed"))
+    chosen: dict[str, Any] = {
+        name: value
+        for name, value in (("train", args.train), ("seed", args.seed))
+        if value is not None
+    }
+    if evals := getattr(args, "eval", []):
+        chosen["eval"] = evals
+    model = {"name": args.model, "init": args.init}
+    chosen["model"] = {name: value for name, value in model.items() if value is not None}
+    one = config.from_dict(config.merge(assignments(args.set), chosen), "--set")
+    if not one.train:
+        raise UserError("no training dataset: --train SPEC (`dfbench datasets` lists the names)")
+    check_names([one])
+    return Selection((one,))
+
+
+def protocol_selection(args: argparse.Namespace, excluded: Sequence[str]) -> Selection:
+    """Return the trainings of `--protocol`, which excludes options that name cells.
+
+    Raises:
+      UserError: one of those options is there, or as for `selection`.
+    """
+    for name in excluded:
+        if getattr(args, name, None) not in (None, []):
+            raise UserError(
+                f"--{name} and --protocol exclude each other: the protocol fixes the cells"
+            )
+    path = find_protocol(args.protocol)
+    protocol = read_protocol(path, assignments(args.set))
+    check_names(protocol.runs, f"{path}: ")
+    return Selection(protocol.runs, protocol.label)
+
+
+def check_names(configs: Sequence[config.RunConfig], origin: str = "") -> None:
+    """Raise UserError where a dataset or network is unknown; the message begins with `origin`."""
     from dfbench.data.spec import parse_spec
     from dfbench.models.registry import check_name
 
-    changes = assignments(args.set)
-    evals = list(getattr(args, "eval", []))
-    if args.protocol:
-        for name in ("train", "model", "init", "seed"):
-            if getattr(args, name) is not None:
-                raise UserError(
-                    f"--{name} and --protocol exclude each other: the protocol fixes the cells"
-                )
-        path = protocol_path(args.protocol)
-        values = config.load_toml(path)
-        if evals:
-            raise UserError(
-                "--eval and --protocol exclude each other: the protocol fixes the cells"
-            )
-        values["settings"] = config.merge(values.get("settings", {}), changes)
-        found = config.protocol_cells(values, str(path))
-    else:
-        given = {"train": args.train, "seed": args.seed}
-        chosen: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
-        if evals:
-            chosen["eval"] = evals
-        if args.model is not None:
-            chosen["model"] = {"name": args.model}
-        if args.init is not None:
-            chosen["model"] = chosen.get("model", {}) | {"init": args.init}
-        found = [config.from_dict(config.merge(changes, chosen), "--set")]
-    for one in found:
-        if not one.train:
-            raise UserError(
-                "no training dataset: --train SPEC (`dfbench datasets` lists the names)"
-            )
-        for spec in (one.train, *one.eval):
+    try:
+        for spec in dict.fromkeys(spec for one in configs for spec in (one.train, *one.eval)):
             parse_spec(spec)
-        check_name(one.model.name)
-    return found
+        for name in dict.fromkeys(one.model.name for one in configs):
+            check_name(name)
+    except UserError as error:
+        raise UserError(f"{origin}{error}") from error
 
 
 def assignments(texts: Sequence[str]) -> dict[str, Any]:
     """Merge `KEY=VALUE` texts to nested values; later ones win."""
     return config.merge({}, *(config.parse_assignment(text) for text in texts))
-
-
-def protocol_path(text: str) -> Path:
-    """Find a protocol by path or by the name of a shipped one.
-
-    Raises:
-      UserError: neither.
-    """
-    if Path(text).is_file():
-        return Path(text)
-    package = Path(__file__).resolve().parent
-    checkout = package.parent / "benchmarks" / "protocols"
-    folder = checkout if checkout.is_dir() else package / "_protocols"
-    shipped = {path.stem: path for path in sorted(folder.glob("*.toml"))}
-    if text not in shipped:
-        hint = nearest(text, shipped) or f"; shipped ones: {', '.join(shipped)}"
-        raise UserError(f"no protocol file '{text}'{hint}")
-    return shipped[text]
-
-
-def protocol_name(args: argparse.Namespace) -> str | None:
-    """Return name and version of the protocol in use, if any: `demo-1`."""
-    if not args.protocol:
-        return None
-    path = protocol_path(args.protocol)
-    values = config.load_toml(path)
-    version = str(values.get("version", ""))
-    return "-".join(filter(None, (str(values.get("name", path.stem)), version)))

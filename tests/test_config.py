@@ -35,6 +35,7 @@ def test_the_shares_of_sources_are_a_table(tmp_path: Path) -> None:
         ("data.size=huge", "data.size"),
         ("optim=3", "is a section"),
         ("training.epochs=0", "must be above 0"),
+        ("seed=-1", "seed = -1 must be from 0 to"),
         ("training.mix.ffpp=0", "training.mix.ffpp = 0.0 must be above 0"),
         ("model.dropout=1.5", "between 0 and 1"),
     ],
@@ -75,33 +76,6 @@ def test_training_hash_ignores_what_does_not_change_the_training() -> None:
     assert config.training_hash(base) == config.training_hash(same)
     assert config.config_hash(base) != config.config_hash(same)
     assert config.training_hash(base) != config.training_hash(other)
-
-
-def test_protocol_expands_to_one_training_a_cell() -> None:
-    values = {
-        "name": "p",
-        "cells": {"train": ["a", "b"], "eval": ["a", "b"], "model": "meso4", "seed": [0, 1]},
-        "settings": {"model": {"dropout": 0.1}},
-    }
-    cells = config.protocol_cells(values, "p.toml")
-    assert [(c.train, c.seed) for c in cells] == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
-    assert all(c.model == config.ModelConfig(name="meso4", dropout=0.1) for c in cells)
-    assert all(c.eval == ("a", "b") for c in cells)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"cell": {}}, "did you mean 'cells'"),
-        ({"cells": {"train": "a", "model": "m"}}, "cells.eval is missing"),
-        ({"cells": {"trains": "a"}}, "unknown key 'cells.trains'"),
-    ],
-)
-def test_wrong_protocol(values: dict[str, object], message: str) -> None:
-    with pytest.raises(UserError) as raised:
-        config.protocol_cells(values, "p.toml")
-    assert "p.toml" in str(raised.value)
-    assert message in str(raised.value)
 
 
 def test_toml_errors_name_the_file(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dfbench.config import protocol_cells, total_epochs
+from dfbench.config import total_epochs
 from dfbench.models.registry import keras_names
+from dfbench.protocols import parse_protocol
 from dfbench.train.state import build_networks
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -20,7 +21,7 @@ def test_the_protocol_of_the_page_on_transfer_learning() -> None:
         pytest.skip("the example is a network of Keras, which is not installed")
     page = (DOCS / "transfer-learning.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
-    (config,) = protocol_cells(tomllib.loads(text), "page")
+    (config,) = parse_protocol(tomllib.loads(text), "page").runs
     assert total_epochs(config) == 18
     assert [phase.optim.name for phase in config.phases] == ["adam", "sgd"]
     head, block = (build_networks(config, phase=phase).trained for phase in (0, 1))

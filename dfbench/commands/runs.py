@@ -15,7 +15,8 @@ def run(args: argparse.Namespace) -> None:
 
     Prepares data that is not there yet; reuses data and finished trainings that are.
     """
-    configs = options.configs(args)
+    chosen = options.selection(args)
+    configs, protocol = chosen.configs, chosen.protocol
     reporter = start(*configs)
     from dfbench.workflow.evaluate import evaluate as score
     from dfbench.workflow.leaks import check_cells
@@ -24,7 +25,6 @@ def run(args: argparse.Namespace) -> None:
     from dfbench.workflow.training import train as fit
 
     places = places_of(args)
-    protocol = options.protocol_name(args)
     check_cells(configs, places, allow_leak=args.allow_leak, reporter=reporter)
     cards = []
     for number, one in enumerate(configs, 1):
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train one detector; the checkpoint is chosen on the training dataset's own val split."""
-    configs = options.configs(args)
+    configs = options.selection(args).configs
     reporter = start(*configs)
     from dfbench.workflow.training import train as fit
 
