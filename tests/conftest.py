@@ -41,8 +41,9 @@ def shared_dir() -> Path:
 @pytest.fixture(scope="session")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
     """Clips of rendered faces, made once for all processes."""
-    from support.raw import render_pool
+    from support.raw import DONORS, render_pool
 
     from dfbench.synth.dataset import SYNTH_VERSION
 
-    return render_pool(tmp_path_factory.getbasetemp().parent / f"rendered-{SYNTH_VERSION}")
+    name = f"rendered-{SYNTH_VERSION}-{len(DONORS)}"
+    return render_pool(tmp_path_factory.getbasetemp().parent / name)

@@ -12,6 +12,7 @@ from dfbench.errors import UserError
 from dfbench.faces.clip import FAKE, REAL, Clip
 
 METADATA, LABELS = "metadata.json", "labels.csv"
+_IN_METADATA, _IN_LABELS = {"REAL": REAL, "FAKE": FAKE}, {"0": REAL, "1": FAKE}
 TEST_CLIPS = 5000
 _VIDEO = r"([a-z]+)\.mp4"
 Facts = dict[str, tuple[int, str]]  # of a file: its label, and the file it was made from
@@ -68,11 +69,11 @@ def _facts(folder: Path, part: Part) -> Facts:
             raise UserError(f"{folder / LABELS}: no such file; the test clips need their labels")
         rows = read_rows(path, ("filename", "label"))
         require_count(path, len(rows), TEST_CLIPS, "labels")
-        return {row["filename"]: (int(row["label"] == "1"), "") for row in rows}
+        return {row["filename"]: (only_in(_IN_LABELS, row["label"], path), "") for row in rows}
     path = folder / METADATA
     return {
         name: (
-            FAKE if only_in(about, "label", path) == "FAKE" else REAL,
+            only_in(_IN_METADATA, only_in(about, "label", path), path),
             str(about.get("original") or ""),
         )
         for name, about in read_json(path).items()

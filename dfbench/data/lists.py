@@ -74,12 +74,15 @@ def read_json(path: Path) -> Any:
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Return the rows of a CSV file with a header.
+    """Return the rows of a CSV file; without a header, it has exactly `columns`, in this order.
 
     Raises:
       UserError: the file cannot be read, or lacks a column.
     """
-    rows = list(csv.DictReader(read_lines(path)))
+    lines = read_lines(path)
+    first = next(csv.reader(lines), [])
+    bare = len(first) == len(columns) and not set(first) & set(columns)
+    rows = list(csv.DictReader(lines, fieldnames=columns if bare else None))
     for column in columns:
         if not rows or rows[0].get(column) is None:
             raise UserError(f"{path}: no column '{column}'; expected {', '.join(columns)}")

@@ -45,10 +45,10 @@ def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 def test_the_example(tmp_path: Path, pool: Pool, capsys: pytest.CaptureFixture[str]) -> None:
     assert "mirror" in dataset_names()
     raw = tmp_path / "raw"
-    for number in (0, 1, 10, 11, 20, 21):
-        pool.place(raw / f"original/{number:03}.mp4", number)
-        pool.place(raw / f"swapped/{number:03}_{number ^ 1:03}.mp4", number, fake=True)
-    pool.place(raw / "swapped/000_010.mp4", 2, fake=True)
+    for place, number in enumerate((0, 1, 10, 11, 20, 21)):
+        pool.place(raw / f"original/{number:03}.mp4", place)
+        pool.place(raw / f"swapped/{number:03}_{number ^ 1:03}.mp4", place, fake=True)
+    pool.place(raw / "swapped/000_010.mp4", 6, fake=True)
     (raw / "swapped/notes.txt").touch()
     (spec,) = parse_spec("mirror")
     (found,) = diagnose(spec, raw)

@@ -76,6 +76,10 @@ def test_each_is_prepared_from_end_to_end(
     assert sum(prepared.manifest.excluded.values()) == len(index.excluded)
     missed = [m for split in SPLITS for m in prepared.missed(split)]
     assert {c.video for c in index.absent} == {m.video for m in missed if m.reason == NOT_THERE}
+    split_of: dict[int, str] = {}
+    for split in SPLITS:
+        for content in prepared.frames(split)["content"].to_pylist():
+            assert split_of.setdefault(content, split) == split  # no crop in two splits
     again = prepare(spec, data, data_dir=tmp_path / "data")  # without the raw download
     assert again.folder == prepared.folder
 
@@ -196,6 +200,37 @@ def test_dfdc(tmp_path: Path, pool: Pool) -> None:
         assert not clip.original or splits[clip.original] == clip.split
     test = [c for c in (*index.clips, *index.absent) if c.split == "test"]
     assert Counter(c.label for c in test) == {REAL: 2500, FAKE: 2500}
+
+
+def test_dfdc_labels_have_a_header_or_none(tmp_path: Path, pool: Pool) -> None:
+    MINIATURES["dfdc"](tmp_path, pool)
+    labels = tmp_path / "test/labels.csv"
+    lines = read_lines(labels)
+    bare = index_of("dfdc", tmp_path)
+    labels.write_text("\n".join(["filename,label", *lines]))
+    assert index_of("dfdc", tmp_path) == bare
+    labels.write_text("\n".join(["label,filename", *(",".join(x.split(",")[::-1]) for x in lines)]))
+    assert index_of("dfdc", tmp_path) == bare
+    labels.write_text("\n".join(["name,label", *lines]))
+    with pytest.raises(UserError, match="no column 'filename'"):
+        index_of("dfdc", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "right", "wrong"),
+    [
+        ("test/labels.csv", "1", "FAKE"),
+        ("dfdc_train_part_0/metadata.json", "FAKE", "fake?"),
+    ],
+)
+def test_a_dfdc_label_is_never_guessed(
+    tmp_path: Path, pool: Pool, file: str, right: str, wrong: str
+) -> None:
+    MINIATURES["dfdc"](tmp_path, pool)
+    path = tmp_path / file
+    path.write_text(path.read_text().replace(right, wrong, 1))
+    with pytest.raises(UserError, match=rf"{path.name}: no '{re.escape(wrong)}'"):
+        index_of("dfdc", tmp_path)
 
 
 def test_dfdc_preview(tmp_path: Path, pool: Pool) -> None:

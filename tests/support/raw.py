@@ -16,13 +16,17 @@ import numpy as np
 from dfbench.synth.dataset import Job, render_clips
 
 BOM = "\ufeff"
-TARGETS = 12  # rendered people, a real and a fake clip of each
+TARGETS = 12  # rendered people: a real clip of each, and fakes with the faces of two others
+DONORS: tuple[Callable[[int], int], ...] = (lambda target: target ^ 1, lambda target: target ^ 2)
 FOOTAGE = {"000": "shared-source", "004": "shared-source"}  # train and test of FaceForensics++
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Rendered clips that the miniatures are made of, each used at most once in a miniature."""
+    """Rendered clips that the miniatures are made of, each used at most once in a miniature.
+
+    Reals are numbers 0 to 11, fakes 0 to 23: fake n is of the same person as real n modulo 12.
+    """
 
     folder: Path
 
@@ -45,9 +49,11 @@ class Pool:
         path.write_bytes(data.tobytes())
 
     def _clip(self, number: int, fake: bool) -> Path:
-        target = number % TARGETS
+        assert number < (len(DONORS) if fake else 1) * TARGETS, "used already"
+        turn, target = divmod(number, TARGETS)
+        donor = DONORS[turn](target)
         return self.folder / (
-            f"fake/{target:03}_{target ^ 1:03}.mp4" if fake else f"real/{target:03}.mp4"
+            f"fake/{target:03}_{donor:03}.mp4" if fake else f"real/{target:03}.mp4"
         )
 
 
@@ -57,8 +63,11 @@ def render_pool(folder: Path) -> Pool:
         work = folder.with_name(f"{folder.name}.{os.getpid()}")
         for target in range(TARGETS):
             job = Job(dataset="synth_swap", split="train", target=target, donor=None)
-            swapped = Job(dataset="synth_swap", split="train", target=target, donor=target ^ 1)
-            render_clips((job, swapped), work)
+            swapped = [
+                Job(dataset="synth_swap", split="train", target=target, donor=donor(target))
+                for donor in DONORS
+            ]
+            render_clips((job, *swapped), work)
         try:
             work.rename(folder)
         except OSError:  # another process was first
@@ -142,7 +151,7 @@ def ffpp(root: Path, pool: Pool, *, compressions: Iterable[str] = ("c23", "c40")
                 folder = f"manipulated_sequences/{name}/{compression}/videos"
                 fake = f"00{number}_00{number ^ 1}.mp4"
                 if (name, number) != ("FaceSwap", 5):  # missing
-                    pool.place(root / folder / fake, number + 2 * step, fake=True)
+                    pool.place(root / folder / fake, number + 6 * step, fake=True)
 
 
 def dfd(root: Path, pool: Pool) -> None:
@@ -159,7 +168,10 @@ def dfd(root: Path, pool: Pool) -> None:
 
 
 def dfdc(root: Path, pool: Pool) -> None:
-    """Write two parts, one as its archive unpacks, and a test set whose list names many more."""
+    """Write two parts, one as its archive unpacks, and a test set.
+
+    Its list, with a byte-order mark and without a header, names many more.
+    """
     names = iter("abcdefghijklmnopqrstuvwxyz")
     for number, folder in enumerate(("dfdc_train_part_0", "dfdc_train_part_07/dfdc_train_part_7")):
         about: dict[str, dict[str, str | None]] = {}
@@ -178,7 +190,7 @@ def dfdc(root: Path, pool: Pool) -> None:
         pool.place(root / "test" / name, 8 + k, fake=bool(k % 2))
         rows.append(f"{name},{k % 2}")
     rows += [f"{_letters(n)}.mp4,{n % 2}" for n in range(4996)]
-    _write(root / "test/labels.csv", "\n".join(["filename,label", *rows]) + "\n")
+    _write(root / "test/labels.csv", BOM + "\n".join(rows) + "\n")
 
 
 def _letters(number: int) -> str:
@@ -228,7 +240,7 @@ def catania(root: Path, pool: Pool) -> None:
     for step, name in enumerate(("CelebA", "FFHQ", "AttGAN", "StarGAN", "StyleGAN2")):
         for number in range(8):
             path = root / name / f"{name.lower()}_{number}.{'png' if step % 2 else 'jpg'}"
-            pool.image(path, number, fake=step > 1, frame=step)
+            pool.image(path, number + 8 * max(step - 2, 0), fake=step > 1, frame=step)
 
 
 def cvcs_dfd(root: Path, pool: Pool) -> None:
