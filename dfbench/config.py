@@ -21,6 +21,9 @@ from dfbench.errors import UserError, nearest
 
 Balance = Literal["sampling", "loss", "none"]  # draw both classes alike, weigh them alike, neither
 DetectorName = Literal["mediapipe_full", "mediapipe_short", "mtcnn", "haar", "none"]
+# Frames to a video: mean of their probabilities; sigmoid of the mean of their logits; the highest
+# probability; the median; the mean of the highest `top_k`.
+Aggregate = Literal["mean", "mean_logit", "max", "median", "top_k"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +116,8 @@ class ScoringConfig:
     """Scoring and its intervals."""
 
     batch_size: int = 64  # over all devices
+    aggregate: Aggregate = "mean"  # frames to a video
+    top_k: int = 5  # frames of a video that count in "top_k"
     resamples: int = 1000
     confidence: float = 0.95
 
@@ -219,6 +224,7 @@ def _check_ranges(config: RunConfig, origin: str) -> None:
         "training.batch_size": config.training.batch_size,
         "scoring.batch_size": config.scoring.batch_size,
         "scoring.resamples": config.scoring.resamples,
+        "scoring.top_k": config.scoring.top_k,
         "optim.lr": config.optim.lr,
         "optim.step_epochs": config.optim.step_epochs,
         **{f"phases[{i}].epochs": phase.epochs for i, phase in enumerate(config.phases)},
@@ -332,7 +338,8 @@ def config_hash(config: RunConfig) -> str:
 
 def training_hash(config: RunConfig) -> str:
     """Return 12 hex digits that name what a training depends on: all but evals and scoring."""
-    values = to_dict(dataclasses.replace(config, eval=(), scoring=ScoringConfig()))
+    values = to_dict(dataclasses.replace(config, eval=()))
+    del values["scoring"]
     values["data"].pop("workers", None)  # changes the speed alone
     return hash_values(values)
 

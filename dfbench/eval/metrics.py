@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Float, Float64, Int, Shaped
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from dfbench.eval.scores import ScoreTable, video_codes
 from dfbench.eval.statistics import bootstrap, crossing, percentile_interval
+from dfbench.eval.table import ScoreTable
+from dfbench.eval.videos import VideoScores, aggregate_frames, video_scores
 from dfbench.results.card import Metric
 
 METRIC_NAMES = (
@@ -38,47 +39,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, eq=False)
-class VideoScores:
-    """One entry a video, in the order of (dataset, video)."""
-
-    dataset: Shaped[np.ndarray, " videos"]
-    video: Shaped[np.ndarray, " videos"]
-    label: Int[np.ndarray, " videos"]
-    p_fake: Float64[np.ndarray, " videos"]  # mean of its frames; NaN: no face detected
-    frames: Int[np.ndarray, " videos"]  # scored ones
-
-
-def video_scores(table: ScoreTable) -> VideoScores:
-    """Reduce a table to its videos.
-
-    Raises:
-      ValueError: a video with two labels.
-    """
-    code = video_codes(table.dataset, table.video)
-    _, first = np.unique(code, return_index=True)
-    label = table.label[first]
-    if np.any(label[code] != table.label):
-        row = int(np.flatnonzero(label[code] != table.label)[0])
-        raise ValueError(f"video '{table.video[row]}' has two labels")
-    mean, frames = _means(code, table.p_fake, len(first))
-    return VideoScores(table.dataset[first], table.video[first], label, mean, frames)
-
-
-def _means(
-    code: Int[np.ndarray, " rows"], p_fake: Float[np.ndarray, " rows"], videos: int
-) -> tuple[Float64[np.ndarray, " videos"], Int[np.ndarray, " videos"]]:
-    """Return each video's mean over its scored frames (NaN: none), and their number."""
-    kept = ~np.isnan(p_fake)
-    code, values = code[kept], p_fake[kept].astype(np.float64)
-    # Summed in the order of the values: the order of the rows must not decide a tie.
-    order = np.lexsort((values, code))
-    total = np.bincount(code[order], weights=values[order], minlength=videos)
-    frames = np.bincount(code, minlength=videos)
-    mean = np.divide(total, frames, out=np.full(videos, np.nan), where=frames > 0)
-    return mean, frames
-
-
 def video_auc_of(
     label: Int[np.ndarray, " rows"],
     p_fake: Float[np.ndarray, " rows"],
@@ -89,7 +49,7 @@ def video_auc_of(
     `video` must name videos uniquely over all datasets. Rows with a NaN `p_fake` are left out.
     """
     _, first, code = np.unique(video, return_index=True, return_inverse=True)
-    mean, frames = _means(code, np.asarray(p_fake), len(first))
+    mean, frames = aggregate_frames(code, np.asarray(p_fake), len(first))
     kept = frames > 0
     labels = np.asarray(label)[first][kept]
     if len(np.unique(labels)) < 2:
@@ -159,7 +119,7 @@ def compute_metrics(
 def _frames(
     table: ScoreTable, videos: VideoScores, seen: Shaped[np.ndarray, " videos"]
 ) -> _Examples:
-    code = video_codes(table.dataset, table.video)
+    code = videos.code
     scored = ~np.isnan(table.p_fake)
     position = np.cumsum(seen) - 1  # among the videos with a detected face
     return _Examples(

@@ -1,20 +1,29 @@
-"""`scores.parquet`: one row a scored frame, one row a video without any detected face."""
+"""Score files, Parquet or CSV: one row a scored frame, one row a video without a detected face."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float32, Int32, Shaped
-from numpy.typing import ArrayLike
 
 from dfbench.errors import UserError
+from dfbench.eval.checks import problems
+from dfbench.eval.csv_scores import read_csv
+from dfbench.eval.table import UNDETECTED, ScoreTable, Text, score_table, sigmoid
 
-UNDETECTED = -1  # `frame` of the row of a video without any detected face
+__all__ = [
+    "SCHEMA",
+    "UNDETECTED",
+    "ScoreTable",
+    "Text",
+    "read_scores",
+    "read_unchecked",
+    "score_table",
+    "sigmoid",
+    "write_scores",
+]
 
 SCHEMA = pa.schema(
     [
@@ -28,202 +37,140 @@ SCHEMA = pa.schema(
         pa.field("p_fake", pa.float32()),
     ]
 )
-
-
-@dataclass(frozen=True, eq=False)
-class ScoreTable:
-    """Scores of one evaluation, columns of equal length.
-
-    A video is named by (`dataset`, `video`). A video without any detected face has one row, with
-    `frame` -1 and NaN for `logit` and `p_fake`.
-    """
-
-    dataset: Shaped[np.ndarray, " rows"]  # str
-    split: Shaped[np.ndarray, " rows"]  # str
-    manipulation: Shaped[np.ndarray, " rows"]  # str
-    video: Shaped[np.ndarray, " rows"]  # str
-    frame: Int32[np.ndarray, " rows"]
-    label: Int32[np.ndarray, " rows"]  # 1 = fake
-    logit: Float32[np.ndarray, " rows"]
-    p_fake: Float32[np.ndarray, " rows"]
-
-    def __len__(self) -> int:
-        return len(self.label)
-
-
-def score_table(
-    *,
-    dataset: Sequence[str] | np.ndarray,
-    split: Sequence[str] | np.ndarray,
-    manipulation: Sequence[str] | np.ndarray,
-    video: Sequence[str] | np.ndarray,
-    frame: ArrayLike,
-    label: ArrayLike,
-    logit: ArrayLike,
-) -> ScoreTable:
-    """Build a table from logits; `p_fake` is their sigmoid, taken in float64.
-
-    Raises:
-      ValueError: columns of different lengths.
-    """
-    logits = np.asarray(logit, dtype=np.float32)
-    table = ScoreTable(
-        dataset=np.asarray(dataset, dtype=np.str_),
-        split=np.asarray(split, dtype=np.str_),
-        manipulation=np.asarray(manipulation, dtype=np.str_),
-        video=np.asarray(video, dtype=np.str_),
-        frame=np.asarray(frame, dtype=np.int32),
-        label=np.asarray(label, dtype=np.int32),
-        logit=logits,
-        p_fake=sigmoid(logits),
-    )
-    shapes = {name: getattr(table, name).shape for name in SCHEMA.names}
-    if any(shape != (len(logits),) for shape in shapes.values()):
-        raise ValueError(f"columns of different shapes: {shapes}")
-    return table
-
-
-def sigmoid(logit: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
-    """Return 1 / (1 + exp(-logit)) without overflow; NaN stays NaN."""
-    wide = logit.astype(np.float64)
-    small = np.exp(-np.abs(wide))
-    p: np.ndarray = np.where(wide >= 0, 1.0, small) / (1.0 + small)
-    return np.where(np.isnan(wide), np.nan, p).astype(np.float32)
+IDENTITY = pa.field("identity", pa.string(), nullable=False)  # only where it is known
+COLUMNS = (*SCHEMA.names, IDENTITY.name)
+CSV = (".csv", ".csv.gz")
 
 
 def write_scores(table: ScoreTable, path: Path) -> None:
     """Write a table that `read_scores` reads back; the file appears whole or not at all."""
-    columns = [
-        pa.array(getattr(table, f.name), type=f.type, from_pandas=True)  # NaN -> null
-        for f in SCHEMA
-    ]
+    schema = SCHEMA if table.identity is None else SCHEMA.append(IDENTITY)
+    columns = []
+    for field in schema:
+        values = getattr(table, field.name)
+        if isinstance(values, Text):
+            columns.append(values.to_arrow().cast(pa.string()))
+        else:
+            columns.append(pa.array(values, type=field.type, from_pandas=True))  # NaN -> null
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    pq.write_table(pa.Table.from_arrays(columns, schema=SCHEMA), temporary)
+    pq.write_table(pa.Table.from_arrays(columns, schema=schema), temporary)
     temporary.replace(path)
 
 
 def read_scores(path: Path) -> ScoreTable:
-    """Read and check a table of scores, from this project or from anywhere; other columns are left.
+    """Read and check a table of scores, from this project or from anywhere.
+
+    Columns: those of `SCHEMA`, and `identity`; others are left. `p_fake` or `logit` suffices;
+    `dataset`, `split`, `manipulation` and `identity` may be missing, and `frame` where each video
+    has a single score. The suffix tells CSV (with a header row) from Parquet.
 
     Raises:
-      UserError: no Parquet file; a column is missing or of the wrong type; labels other than 0 and
-        1; a video with two labels; `p_fake` outside [0, 1]; a row twice; no row. The message names
-        file, column and row (the first row is 1).
+      UserError: no such file, or what `dfbench.eval.checks` finds; the message names file, column
+        and row (the first row below a header is 1).
     """
+    table = read_unchecked(path)
+    found = problems(table)
+    if found:
+        raise UserError(f"{path}: {found[0]}")
+    return table
+
+
+def read_unchecked(path: Path) -> ScoreTable:
+    """Read a table of scores whose values may be wrong (`dfbench.eval.checks.problems`).
+
+    Raises:
+      UserError: no such file, no CSV and no Parquet, no row; a column is missing or of the wrong
+        type.
+    """
+    csv = path.name.lower().endswith(CSV)
+    file = read_csv(path, COLUMNS) if csv else _read_parquet(path)
+    _check_names(file.column_names, path)
+    if not len(file):
+        raise UserError(f"{path}: holds no row; score at least one video")
+    rows = len(file)
+    text = {
+        name: _text(file, name, path) if name in file.column_names else Text.constant("", rows)
+        for name in ("dataset", "split", "manipulation", "video")
+    }
+    logit, p_fake = _floats(file, "logit", path), _floats(file, "p_fake", path)
+    missing = np.full(rows, np.nan, np.float32)
+    if p_fake is None:
+        p_fake = missing if logit is None else sigmoid(logit)
+    return ScoreTable(
+        **text,
+        frame=_integers(file, "frame", path) if "frame" in file.column_names else _frames(p_fake),
+        label=_integers(file, "label", path),
+        logit=missing if logit is None else logit,
+        p_fake=p_fake,
+        identity=_text(file, "identity", path) if "identity" in file.column_names else None,
+    )
+
+
+def _read_parquet(path: Path) -> pa.Table:
     try:
-        file = pq.ParquetFile(path).read()  # not read_table: a path's `a=b` adds no column
+        file = pq.ParquetFile(path)  # not read_table: a path's `a=b` adds no column
+        names = [n for n in file.schema_arrow.names if n in COLUMNS]
+        return file.read(columns=names)
     except (OSError, pa.ArrowException) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise UserError(f"{path}: cannot read scores: {reason.splitlines()[0]}") from error
-    columns = {name: _column(file, name, path) for name in SCHEMA.names}
-    if not len(file):
-        raise UserError(f"{path}: holds no row; score at least one video")
-    _check_values(columns, path)
-    _check_videos(columns, path)
-    for name in ("logit", "p_fake"):
-        columns[name] = columns[name].astype(np.float32)
-    return ScoreTable(**columns)
 
 
-def _column(file: pa.Table, name: str, path: Path) -> np.ndarray:
-    if name not in file.column_names:
-        raise UserError(
-            f"{path}: column '{name}' is missing; the columns are {', '.join(SCHEMA.names)}"
-        )
+def _check_names(names: list[str], path: Path) -> None:
+    for name in ("video", "label"):
+        if name not in names:
+            raise UserError(
+                f"{path}: column '{name}' is missing; the columns are {', '.join(SCHEMA.names)}"
+            )
+    if "p_fake" not in names and "logit" not in names:
+        raise UserError(f"{path}: column 'p_fake' is missing, and 'logit' too; one is needed")
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{path}: column '{name}' comes twice")
+
+
+def _frames(p_fake: np.ndarray) -> np.ndarray:
+    """Number the only score of each video; one without a score is undetected."""
+    return np.where(np.isnan(p_fake), UNDETECTED, 0).astype(np.int32)
+
+
+def _column(file: pa.Table, name: str, path: Path, kind: str) -> pa.ChunkedArray:
+    """Return a column after its type was looked at."""
     column = file[name]
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    wanted = SCHEMA.field(name)
-    right, word = {
-        pa.string(): (
-            pa.types.is_string(column.type) or pa.types.is_large_string(column.type),
-            "text",
-        ),
-        pa.int32(): (pa.types.is_integer(column.type), "integers"),
-        pa.float32(): (
-            pa.types.is_floating(column.type) or pa.types.is_null(column.type),
-            "floats",
-        ),
-    }[wanted.type]
+    values = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    right = {
+        "text": pa.types.is_string(values) or pa.types.is_large_string(values),
+        "integers": pa.types.is_integer(values),
+        "floats": pa.types.is_floating(values) or pa.types.is_null(values),
+    }[kind]
     if not right:
-        raise UserError(f"{path}: column '{name}' holds {column.type}, not {word}")
-    if not wanted.nullable and column.null_count:
+        raise UserError(f"{path}: column '{name}' holds {values}, not {kind}")
+    if kind != "floats" and column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy())[0])
         raise UserError(f"{path}: column '{name}', row {row + 1}: a value is missing")
-    values: np.ndarray
-    if wanted.type == pa.string():
-        values = column.to_numpy().astype(np.str_)
-    elif wanted.type == pa.int32():
-        try:
-            values = column.cast(pa.int32()).to_numpy()
-        except pa.ArrowInvalid as error:
-            raise UserError(f"{path}: column '{name}': {error}") from error
-    else:
-        values = column.cast(pa.float64()).to_numpy().astype(np.float64)  # null -> NaN
+    if values is not column.type and kind != "text":
+        column = column.cast(values)
+    return column
+
+
+def _text(file: pa.Table, name: str, path: Path) -> Text:
+    return Text.of(_column(file, name, path, "text"))
+
+
+def _integers(file: pa.Table, name: str, path: Path) -> np.ndarray:
+    column = _column(file, name, path, "integers")
+    try:
+        values: np.ndarray = column.cast(pa.int32()).to_numpy()
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path}: column '{name}': {error}") from error
     return values
 
 
-def _check_values(columns: dict[str, np.ndarray], path: Path) -> None:
-    label, p_fake, frame = columns["label"], columns["p_fake"], columns["frame"]
-    missing = np.isnan(p_fake)
-    checks = [
-        ("label", (label != 0) & (label != 1), "must be 0 (real) or 1 (fake)"),
-        ("p_fake", ~missing & ~((p_fake >= 0) & (p_fake <= 1)), "must lie in [0, 1]"),
-        (
-            "p_fake",
-            missing & (frame != UNDETECTED),
-            f"may be empty only in the row of an undetected video (frame {UNDETECTED})",
-        ),
-        (
-            "frame",
-            (frame < 0) & ~(missing & (frame == UNDETECTED)),
-            f"must be 0 or more, or {UNDETECTED} with an empty p_fake for an undetected video",
-        ),
-        ("logit", np.isinf(columns["logit"]), "must be finite"),
-    ]
-    for name, wrong, rule in checks:
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise UserError(f"{path}: column '{name}', row {row + 1}: {columns[name][row]} {rule}")
-
-
-def _check_videos(columns: dict[str, np.ndarray], path: Path) -> None:
-    group = video_codes(columns["dataset"], columns["video"])
-    names, label, frame = columns["video"], columns["label"], columns["frame"]
-    # Sorted by video, then frame, then row: what conflicts with its neighbour conflicts at all.
-    order = np.lexsort((np.arange(len(group)), frame, group))
-    same = group[order][1:] == group[order][:-1]
-    twice = same & (frame[order][1:] == frame[order][:-1])
-    if twice.any():
-        row = int(order[1:][twice].min())
-        raise UserError(
-            f"{path}: column 'frame', row {row + 1}: frame {frame[row]} of video '{names[row]}' "
-            "comes twice"
-        )
-    first = np.full(group.max() + 1, len(group))
-    np.minimum.at(first, group, np.arange(len(group)))
-    differs = label != label[first[group]]
-    if differs.any():
-        row = int(np.flatnonzero(differs)[0])
-        raise UserError(
-            f"{path}: column 'label', row {row + 1}: video '{names[row]}' has the label "
-            f"{label[row]} here and {label[first[group[row]]]} in row {first[group[row]] + 1}"
-        )
-    mixed = same & (frame[order][:-1] == UNDETECTED)
-    if mixed.any():
-        row = int(order[:-1][mixed].min())
-        raise UserError(
-            f"{path}: column 'frame', row {row + 1}: video '{names[row]}' is marked as undetected "
-            "but has scored frames"
-        )
-
-
-def video_codes(
-    dataset: Shaped[np.ndarray, " rows"], video: Shaped[np.ndarray, " rows"]
-) -> Shaped[np.ndarray, " rows"]:
-    """Return the number of each row's video, 0 to videos - 1, in the order of (dataset, video)."""
-    _, datasets = np.unique(dataset, return_inverse=True)
-    names, videos = np.unique(video, return_inverse=True)
-    codes: np.ndarray = np.unique(datasets * len(names) + videos, return_inverse=True)[1]
-    return codes
+def _floats(file: pa.Table, name: str, path: Path) -> np.ndarray | None:
+    if name not in file.column_names:
+        return None
+    column = _column(file, name, path, "floats")
+    values: np.ndarray = column.cast(pa.float64()).to_numpy()  # null -> NaN
+    with np.errstate(over="ignore"):  # to infinity, which the checks name
+        return values.astype(np.float32)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from dfbench.eval.metrics import METRIC_NAMES, compute_metrics, video_auc_of, video_scores
+from dfbench.eval.metrics import METRIC_NAMES, compute_metrics, video_auc_of
 from dfbench.eval.scores import ScoreTable, score_table
+from dfbench.eval.videos import video_scores
 
 
 def _table(
@@ -31,7 +32,7 @@ def _table(
 
 
 def _take(table: ScoreTable, rows: np.ndarray) -> ScoreTable:
-    return ScoreTable(**{f.name: getattr(table, f.name)[rows] for f in dataclasses.fields(table)})
+    return table.take(rows)
 
 
 def test_point_values() -> None:
@@ -39,9 +40,9 @@ def test_point_values() -> None:
     found = compute_metrics(table, resamples=50, confidence=0.9)
     assert tuple(found) == METRIC_NAMES
     seen = table.frame >= 0
-    names = np.unique(table.video[seen])
-    p = np.array([table.p_fake[table.video == v].astype(np.float64).mean() for v in names])
-    y = np.array([table.label[table.video == v][0] for v in names])
+    names = np.unique(np.asarray(table.video[seen]))
+    p = np.array([table.p_fake[table.video.equal_to(v)].astype(np.float64).mean() for v in names])
+    y = np.array([table.label[table.video.equal_to(v)][0] for v in names])
     assert found["video_auc"].value == pytest.approx(roc_auc_score(y, p))
     assert found["video_ap"].value == pytest.approx(average_precision_score(y, p))
     assert found["video_accuracy"].value == pytest.approx(np.mean((p >= 0.5) == y))
@@ -125,7 +126,7 @@ def test_nothing_detected_gives_null_but_is_counted_where_all_videos_are() -> No
 
 def test_one_video_of_a_class_gives_no_interval() -> None:
     table = _table()
-    single = _take(table, (table.label == 1) | (table.video == "d/m/0"))
+    single = _take(table, (table.label == 1) | table.video.equal_to("d/m/0"))
     found = compute_metrics(single, resamples=20, confidence=0.95)
     for metric in found.values():
         assert metric.value is not None

@@ -46,7 +46,7 @@ def test_probabilities_are_the_sigmoid_of_logits_without_overflow() -> None:
 
 
 def test_columns_of_different_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match="different shapes"):
+    with pytest.raises(ValueError, match="different lengths"):
         score_table(
             dataset=["d"], split=["t"], manipulation=["m"], video=["v"], frame=[0, 1],
             label=[1], logit=[0.0],
