@@ -50,6 +50,7 @@ class DataConfig:
     real_oversample: int | None = None  # times as many frames of real clips
     crop: Literal["face", "head"] | None = None
     margin: float | None = None
+    boxes: Literal["own", "original"] | None = None  # cut a fake where its original was cut
     align: bool | None = None  # turn the eyes level
     crop_size: int | None = None  # px
     format: Literal["jpeg", "png"] | None = None  # of the stored crops

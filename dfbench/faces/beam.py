@@ -96,26 +96,33 @@ def _extract(
       OSError: a worker cannot write a shard.
     """
     shard_dir = shard_dir.absolute()  # workers run elsewhere
-    shards, todo = plan(clips, shard_dir)
-    if not todo:
-        return shards
+    shards, *waves = plan(clips, recipe, shard_dir)
+    todo = [task for wave in waves for task in wave]
     plan_file = shard_dir / f".tasks.{os.getpid()}"
-    tasks = [(replace(clip, path=clip.path.absolute()), shard) for clip, shard in todo]
     if detector.model is not None:
         detector = replace(detector, model=detector.model.absolute())
     try:
-        write_whole(plan_file, pickle.dumps(tasks))
-        with _progress(todo, len(clips), progress):
-            _run(plan_file, len(todo), recipe, detector, _with_defaults(flags, jobs))
+        with _progress(todo, shard_dir, len(clips), progress):
+            for wave in waves:
+                tasks = [
+                    replace(t, clip=replace(t.clip, path=t.clip.path.absolute())) for t in wave
+                ]
+                write_whole(plan_file, pickle.dumps(tasks))
+                if wave:
+                    _run(plan_file, len(wave), recipe, detector, _with_defaults(flags, jobs))
     finally:
         plan_file.unlink(missing_ok=True)
-    if missing := [clip for clip, shard in todo if not shard.is_file()]:
+    if missing := [task.clip for task in todo if not task.shard.is_file()]:
         raise UserError(
             f"{shard_dir}: the pipeline came to its end, but {len(missing)} of {len(todo)} results "
             f"are not in this folder (the first is of {missing[0].video}): --data-dir must be on "
             "a file system that all workers share"
         )
     return shards
+
+
+def _absolute(task: Task) -> Task:
+    return replace(task, clip=replace(task.clip, path=task.clip.path.absolute()))
 
 
 def _with_defaults(flags: Sequence[str], jobs: int) -> list[str]:
@@ -185,23 +192,23 @@ class _ExtractFn(beam.DoFn):  # type: ignore[misc]
         """Write the shard of one clip, unless an earlier try did, or the disk is full."""
         if self._refused:
             return
-        clip, shard = self._tasks[number]
+        task = self._tasks[number]
         try:
             # The first death may not be the file's fault: no memory.
-            if not (shard.is_file() or self._works(clip, shard) or self._works(clip, shard)):
-                write_shard(shard, crashed(clip))
+            if not (task.shard.is_file() or self._works(task) or self._works(task)):
+                write_shard(task.shard, crashed(task.clip))
         except OSError as error:  # to raise it here would be to try again
             self._refused = True
             Metrics.counter(REFUSED, str(error.errno)).inc()
 
-    def _works(self, clip: Clip, shard: Path) -> bool:
+    def _works(self, task: Task) -> bool:
         """Write a shard; False if the process died of it."""
         pool = self._pool or self._open()
         try:
-            pool.submit(work, clip, shard).result()
+            pool.submit(work, task).result()
         except BrokenProcessPool:
             self.teardown()
-            return shard.is_file()
+            return task.shard.is_file()
         return True
 
     def teardown(self) -> None:
@@ -212,13 +219,14 @@ class _ExtractFn(beam.DoFn):  # type: ignore[misc]
 
 
 @contextlib.contextmanager
-def _progress(todo: Sequence[Task], total: int, progress: Progress | None) -> Iterator[None]:
+def _progress(
+    todo: Sequence[Task], folder: Path, total: int, progress: Progress | None
+) -> Iterator[None]:
     """Report how many shards there are, whoever writes them."""
-    if progress is None:
+    if progress is None or not todo:
         yield
         return
-    shards = {shard for _, shard in todo}
-    folder = todo[0][1].parent
+    shards = {task.shard for task in todo}
     done, over = total - len(todo), threading.Event()
 
     def look() -> None:

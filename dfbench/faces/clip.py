@@ -47,6 +47,8 @@ class CropRecipe:
     real_oversample: int = 1  # times as many frames of real clips
     crop: Literal["face", "head"] = "face"  # "head" is raised, to keep the hair
     margin: float = 1.3  # side of the square crop over the longer side of the face box
+    # "original": a fake is cut where the clip it was made from was, if that is in the dataset.
+    boxes: Literal["own", "original"] = "own"
     align: bool = False  # turn the frame so that the eyes are level
     size: int = 256  # px, of the stored crop
     format: Literal["jpeg", "png"] = "jpeg"
@@ -78,3 +80,4 @@ class ClipResult:
     # frame index -> reason, for the frames that gave no crop ("no face found", "cannot decode")
     misses: tuple[tuple[int, str], ...] = ()
     reason: str = ""  # why the clip gave no crop at all; empty when it gave one
+    frame_shape: tuple[int, int] = (0, 0)  # height and width, px

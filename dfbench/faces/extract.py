@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -43,7 +44,16 @@ NO_FACE = "no face found"
 UNDECODABLE = "cannot decode"
 CRASHED = "the decoder or the detector crashed on this file"
 
-Task = tuple[Clip, Path]  # and where its shard goes
+NEAR_S = 0.5  # how far a frame of the original may be for its box to be used
+
+
+@dataclass(frozen=True)
+class Task:
+    """A clip, and where its shard goes."""
+
+    clip: Clip
+    shard: Path
+    original: Path | None = None  # shard of the clip whose boxes are used
 
 
 class Extract(Protocol):
@@ -84,23 +94,38 @@ def extract_clips(
       jobs: processes; 0: one a core.
       progress: called with the number of finished clips.
     """
-    shards, todo = plan(clips, shard_dir)
-    counter = _Counter(len(clips) - len(todo), len(clips), progress)
-    lost = _run(todo, recipe, detector, jobs or os.cpu_count() or 1, counter)
-    # The pool died: one of these was the cause. Each gets a process of its own.
-    for clip, shard in lost:
-        if _run([(clip, shard)], recipe, detector, 1, counter):
-            write_shard(shard, crashed(clip))
-            counter.add()
+    shards, *waves = plan(clips, recipe, shard_dir)
+    counter = _Counter(len(clips) - sum(len(wave) for wave in waves), len(clips), progress)
+    for wave in waves:
+        lost = _run(wave, recipe, detector, jobs or os.cpu_count() or 1, counter)
+        # The pool died: one of these was the cause. Each gets a process of its own.
+        for task in lost:
+            if _run([task], recipe, detector, 1, counter):
+                write_shard(task.shard, crashed(task.clip))
+                counter.add()
     return shards
 
 
-def plan(clips: Sequence[Clip], shard_dir: Path) -> tuple[list[Path], list[Task]]:
-    """Make the folder; return the shards of all clips, and the tasks whose shard is not there."""
+def plan(
+    clips: Sequence[Clip], recipe: CropRecipe, shard_dir: Path
+) -> tuple[list[Path], list[Task], list[Task]]:
+    """Make the folder; return the shards of all clips, and the tasks whose shard is not there.
+
+    The second tasks need the shards of the first: they are cut where their originals were.
+    """
     shard_dir.mkdir(parents=True, exist_ok=True)
-    shards = [shard_dir / _shard_name(clip) for clip in clips]
+    shards = [shard_dir / _shard_name(clip.video) for clip in clips]
     there = set(shard_dir.iterdir())  # one look, not one a clip: the folder may be far away
-    return shards, [(c, s) for c, s in zip(clips, shards, strict=True) if s not in there]
+    names = {clip.video for clip in clips} if recipe.boxes == "original" else set()
+    first, second = [], []
+    for clip, shard in zip(clips, shards, strict=True):
+        if shard in there:
+            continue
+        if clip.original in names:
+            second.append(Task(clip, shard, shard_dir / _shard_name(clip.original)))
+        else:
+            first.append(Task(clip, shard))
+    return shards, first, second
 
 
 def crashed(clip: Clip) -> ClipResult:
@@ -129,7 +154,7 @@ def _run(
     if not tasks:
         return []
     with open_pool(min(jobs, len(tasks)), recipe, detector) as pool:
-        futures = {pool.submit(work, clip, shard): (clip, shard) for clip, shard in tasks}
+        futures = {pool.submit(work, task): task for task in tasks}
         try:
             return _collect(futures, counter)
         except BaseException:
@@ -153,12 +178,12 @@ def _collect(futures: dict[Future[None], Task], counter: _Counter) -> list[Task]
         try:
             future.result()
         except BrokenProcessPool:
-            if not futures[future][1].is_file():
+            if not futures[future].shard.is_file():
                 lost.append(futures[future])
                 continue
         counter.add()
-    order = {shard: place for place, (_, shard) in enumerate(futures.values())}
-    return sorted(lost, key=lambda task: order[task[1]])
+    order = {task.shard: place for place, task in enumerate(futures.values())}
+    return sorted(lost, key=lambda task: order[task.shard])
 
 
 # --- in the worker --------------------------------------------------------------------------------
@@ -186,14 +211,20 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def work(clip: Clip, shard: Path) -> None:
+def work(task: Task) -> None:
     """Write the shard of a clip, in a process of a pool of `open_pool`."""
     assert _state is not None
-    write_shard(shard, extract_clip(clip, *_state))
+    original = read_shard(task.original) if task.original else None
+    write_shard(task.shard, extract_clip(task.clip, *_state, original=original))
 
 
-def extract_clip(clip: Clip, recipe: CropRecipe, detector: Detector) -> ClipResult:
-    """Find and crop the faces of one clip; a file that cannot be read gives a reason instead."""
+def extract_clip(
+    clip: Clip, recipe: CropRecipe, detector: Detector, *, original: ClipResult | None = None
+) -> ClipResult:
+    """Find and crop the faces of one clip; a file that cannot be read gives a reason instead.
+
+    With `original`, frames are cut where those of that clip were, if they are of the same size.
+    """
     is_image = clip.path.suffix.lower() in IMAGE_SUFFIXES
     wanted = 1 if is_image else recipe.frames * (recipe.real_oversample if not clip.label else 1)
     try:
@@ -209,13 +240,18 @@ def extract_clip(clip: Clip, recipe: CropRecipe, detector: Detector) -> ClipResu
         if frame.image is None:
             misses.append((frame.index, UNDECODABLE))
             continue
-        face = max(detector(frame.image), key=lambda f: f.area, default=None)
-        if face is None:
+        same = _same_place(original, frame)
+        face = None if same else max(detector(frame.image), key=lambda f: f.area, default=None)
+        if same:
+            image, box, score = cut(frame.image, same.box), same.box, same.score
+        elif face:
+            image, box, into = _crop(frame.image, face, recipe)
+            score = face.score
+            if clip.self_blend:
+                image = _blended(image, face, into, clip, frame.index)
+        else:
             misses.append((frame.index, NO_FACE))
             continue
-        image, box, into = _crop(frame.image, face, recipe)
-        if clip.self_blend:
-            image = _blended(image, face, into, clip, frame.index)
         pixels = resize(image, recipe.size)
         encoded = encode(pixels, recipe)
         crops.append(
@@ -223,7 +259,7 @@ def extract_clip(clip: Clip, recipe: CropRecipe, detector: Detector) -> ClipResu
                 frame=frame.index,
                 time_s=frame.time_s,
                 box=box,
-                score=face.score,
+                score=score,
                 image=encoded,
                 content=content_hash(encoded),
                 phash=difference_hash(pixels),
@@ -236,11 +272,24 @@ def extract_clip(clip: Clip, recipe: CropRecipe, detector: Detector) -> ClipResu
         crops=tuple(crops),
         misses=tuple(misses),
         reason=reason,
+        frame_shape=next((f.image.shape[:2] for f in frames if f.image is not None), (0, 0)),
     )
 
 
+def _same_place(original: ClipResult | None, frame: Frame) -> Crop | None:
+    """Return the crop of the original that is nearest in time, if there is one near enough."""
+    if original is None or frame.image is None or original.frame_shape != frame.image.shape[:2]:
+        return None
+    crop = min(original.crops, key=lambda crop: abs(crop.time_s - frame.time_s), default=None)
+    return crop if crop and abs(crop.time_s - frame.time_s) <= NEAR_S else None
+
+
 def check_recipe(recipe: CropRecipe) -> None:
-    """Raise UserError where the recipe's detector cannot give what its crops need."""
+    """Raise UserError where the recipe contradicts itself, or asks for more than is found."""
+    if recipe.align and recipe.boxes == "original":
+        raise UserError(
+            "data.align and data.boxes=original exclude each other: a turned crop is of one frame"
+        )
     if recipe.align and not has_eyes(recipe.detector):
         raise UserError(
             f"data.align needs a detector that finds eyes, and {recipe.detector} does not"
@@ -279,8 +328,8 @@ def _blended(image: RGB, face: Face, into: Affine, clip: Clip, frame: int) -> RG
 # --- shards ---------------------------------------------------------------------------------------
 
 
-def _shard_name(clip: Clip) -> str:
-    return hashlib.sha256(clip.video.encode()).hexdigest()[:24] + ".msgpack"
+def _shard_name(video: str) -> str:
+    return hashlib.sha256(video.encode()).hexdigest()[:24] + ".msgpack"
 
 
 def write_shard(path: Path, result: ClipResult) -> None:

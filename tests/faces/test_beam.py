@@ -23,7 +23,7 @@ from dfbench.faces import beam, extract
 from dfbench.faces.beam import beam_extraction
 from dfbench.faces.clip import Clip, CropRecipe
 from dfbench.faces.detect import DetectorChoice
-from dfbench.faces.extract import extract_clips, read_shard
+from dfbench.faces.extract import Task, extract_clips, read_shard
 
 NONE = DetectorChoice("none")
 RECIPE = CropRecipe(detector="none", frames=4, size=32)
@@ -65,11 +65,13 @@ def test_shards_are_those_of_the_local_runner(tmp_path: Path, options: list[str]
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.jpg").write_text("no picture")
     clips = clips_of(tmp_path, *names, "empty.mp4", "text.jpg", "gone.png")
-    local = extract_clips(clips, RECIPE, tmp_path / "local", detector=NONE, jobs=2)
+    clips[1] = dataclasses.replace(clips[1], label=1, original=clips[3].video)
+    recipe = dataclasses.replace(RECIPE, boxes="original")  # clip 3 comes before clip 1
+    local = extract_clips(clips, recipe, tmp_path / "local", detector=NONE, jobs=2)
     calls: list[tuple[int, int]] = []
     by_beam = beam_extraction(options)(
         clips,
-        RECIPE,
+        recipe,
         tmp_path / "beam",
         detector=NONE,
         jobs=2,
@@ -150,8 +152,8 @@ def test_a_crash_costs_one_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_full_disk_is_one_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def full(self: object, clip: Clip, shard: Path) -> bool:
-        raise OSError(errno.ENOSPC, "No space left on device", str(shard))
+    def full(self: object, task: Task) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device", str(task.shard))
 
     write_image(tmp_path / "a.png")
     monkeypatch.setattr(beam._ExtractFn, "_works", full)

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from support.raw import Pool, lay_on_side, write_frames
 
+from dfbench.errors import UserError
 from dfbench.faces.clip import FAKE, REAL, Clip, CropRecipe
 from dfbench.faces.crop import recipe_box
 from dfbench.faces.detect import DetectorChoice, load_detector
-from dfbench.faces.extract import extract_clip
+from dfbench.faces.extract import check_recipe, extract_clip, extract_clips, read_shard
 from dfbench.faces.video import read_frames
 
 HAAR = load_detector(DetectorChoice("haar"))
@@ -54,6 +55,47 @@ def test_encoding(tmp_path: Path, pool: Pool) -> None:
         assert crop.image.startswith(b"\x89PNG" if format == "png" else b"\xff\xd8")
         sizes[format, quality] = len(crop.image)
     assert sizes["png", 95] > sizes["jpeg", 95] > sizes["jpeg", 50]
+
+
+def test_a_fake_is_cut_where_its_original_was(tmp_path: Path, pool: Pool) -> None:
+    pool.place(tmp_path / "real.mp4", 0)
+    pool.place(tmp_path / "fake.mp4", 0, fake=True)
+    real = dataclasses.replace(clip_of(tmp_path / "real.mp4", REAL), video="x/real/0")
+    fake = dataclasses.replace(clip_of(tmp_path / "fake.mp4"), original="x/real/0")
+    for boxes in ("own", "original"):
+        recipe = dataclasses.replace(RECIPE, boxes=boxes, frames=4, real_oversample=2)
+        folder = tmp_path / boxes
+        # The fake comes first in the list, and is cut all the same after its original.
+        shards = extract_clips([fake, real], recipe, folder, detector=DetectorChoice("haar"))
+        of_fake, of_real = (read_shard(shard) for shard in shards)
+        assert len(of_real.crops) > len(of_fake.crops) >= 2
+        places = {crop.box for crop in of_real.crops}
+        assert ({crop.box for crop in of_fake.crops} <= places) == (boxes == "original")
+        assert not {c.content for c in of_fake.crops} & {c.content for c in of_real.crops}
+
+
+def test_a_fake_whose_original_does_not_help_is_searched(tmp_path: Path, pool: Pool) -> None:
+    pool.place(tmp_path / "fake.mp4", 0, fake=True)
+    clip = clip_of(tmp_path / "fake.mp4")
+    own = extract_clip(clip, RECIPE, HAAR)
+    assert own.crops
+    there = tuple(dataclasses.replace(c, box=(1.0, 2.0, 31.0, 32.0)) for c in own.crops)
+    original = dataclasses.replace(own, crops=there)
+    helped = extract_clip(clip, RECIPE, HAAR, original=original)
+    assert [c.box for c in helped.crops] == [c.box for c in there]
+    late = tuple(dataclasses.replace(c, time_s=c.time_s + 1) for c in there)
+    for useless in (
+        dataclasses.replace(original, crops=()),
+        dataclasses.replace(original, crops=late),
+        dataclasses.replace(original, frame_shape=(9, 9)),
+    ):
+        assert extract_clip(clip, RECIPE, HAAR, original=useless) == own
+
+
+def test_turned_crops_have_no_box_to_use(tmp_path: Path) -> None:
+    recipe = CropRecipe(detector="mediapipe_full", boxes="original", align=True)
+    with pytest.raises(UserError, match="exclude each other"):
+        check_recipe(recipe)
 
 
 def test_a_heads_square_is_larger_and_higher() -> None:

@@ -13,10 +13,12 @@ _start_worker = extract._start_worker
 _extract_clip = extract.extract_clip
 
 
-def _crash_on_bad(clip: Clip, recipe: CropRecipe, detector: Detector) -> ClipResult:
+def _crash_on_bad(
+    clip: Clip, recipe: CropRecipe, detector: Detector, *, original: ClipResult | None = None
+) -> ClipResult:
     if "bad" in clip.path.name:
         os.abort()
-    return _extract_clip(clip, recipe, detector)
+    return _extract_clip(clip, recipe, detector, original=original)
 
 
 def start_crashing_worker(recipe: CropRecipe, detector: DetectorChoice) -> None:
