@@ -1,5 +1,5 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Both set up first.
-.PHONY: setup demo test test-all lint parity beam bench lock clean
+.PHONY: setup demo test test-all lint parity beam browser bench lock clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -56,6 +56,11 @@ $(PARITY): $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint $(VENV)/installed.txt "torch==2.13.0"
 	@touch $@
+
+# A browser, in which the leaderboard's page is tested; without one those tests are skipped.
+browser:
+	@command -v chromium || command -v chromium-browser || command -v google-chrome \
+	  || (apt-get update -qq && apt-get install -qq --no-install-recommends chromium)
 
 bench: setup
 	$(VENV)/bin/python benchmarks/speed/startup.py
