@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any
 
+from dfbench.report.measures import MEASURES, Measure
 from dfbench.report.overlap import overlap_words
-from dfbench.results.card import DatasetFingerprint, Metric, ResultCard
+from dfbench.results.card import Metric, ResultCard
+from dfbench.results.comparable import ColumnKey, RowKey, column_key, newest, row_key, settings
 
-METRIC = "video_auc"  # what the matrix shows
+METRIC = "video_auc"  # what the matrix shows, unless asked for another
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """A model, what it was trained on, and with what."""
 
-    model: str
-    train: str
+    key: RowKey
     tag: str = ""  # "#1a2b" tells apart rows of one model and training set
     note: str = ""  # what is different about this one
+    handed_in: bool = False  # scores of a detector that was not trained and run here
+
+    @property
+    def model(self) -> str:
+        """Name of the detector."""
+        return self.key[0]
+
+    @property
+    def train(self) -> str:
+        """Spec that it was trained on; empty: not known."""
+        return self.key[1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
     """An evaluated dataset."""
 
-    eval: str
+    key: ColumnKey
     tag: str = ""  # "#1a2b" tells apart different data under one name
     note: str = ""
+
+    @property
+    def eval(self) -> str:
+        """Spec that was scored."""
+        return self.key[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +67,9 @@ class Entry:
     defined: int  # seeds with a value
     within: bool  # scored on the test split of the training dataset
     shared: str = ""  # what training and evaluated data share; empty: nothing
+    unchecked: bool = False  # the training data are not known, so what they share is not
+    fakes: float | None = None  # share of fakes among the clips with a face
+    values: tuple[float, ...] = ()  # of the seeds that have one
     best: bool = False
     reason: str = ""
 
@@ -60,6 +77,11 @@ class Entry:
     def overlap(self) -> bool:
         """Training and evaluated data share something."""
         return bool(self.shared)
+
+    @property
+    def across(self) -> bool:
+        """It measures generalisation, as far as is known."""
+        return not (self.within or self.overlap)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,18 +94,16 @@ class Matrix:
     confidence: tuple[float, ...]  # of the intervals; more than one if cards differ
 
 
-def matrix(cards: Iterable[ResultCard]) -> Matrix:
+def matrix(cards: Iterable[ResultCard], metric: str = METRIC) -> Matrix:
     """Arrange cards; results of different settings or different data are never mixed.
 
-    `best` marks the highest value of a column among cross-dataset entries, if there are at least
-    two to compare; within-dataset entries and those whose data overlap neither get it nor take it
-    from another. Of two cards of one place and seed the newest counts. The order of `cards` does
-    not matter.
+    Rows and columns are the same for every metric. `best` marks the best value of a column among
+    cross-dataset entries, if there are at least two to compare; within-dataset entries, those whose
+    data overlap and those whose training data are not known neither get it nor take it from
+    another. Of two cards of one place and seed the newest counts. The order of `cards` does not
+    matter.
     """
-    newest: dict[tuple[Any, ...], ResultCard] = {}
-    for card in sorted(cards, key=lambda c: (c.times.created, c.config_hash)):
-        newest[(*row_key(card), *column_key(card), card.cell.seed)] = card
-    kept = list(newest.values())
+    kept = newest(cards)
     row_keys = sorted({row_key(c) for c in kept})
     trains = {c.cell.train for c in kept}
     column_keys = sorted({column_key(c) for c in kept}, key=lambda k: (k[0] not in trains, k))
@@ -91,59 +111,24 @@ def matrix(cards: Iterable[ResultCard]) -> Matrix:
     for card in sorted(kept, key=lambda c: c.cell.seed):
         place = row_keys.index(row_key(card)), column_keys.index(column_key(card))
         groups[place].append(card)
-    entries = {place: _entry(group) for place, group in sorted(groups.items())}
+    entries = {place: _entry(group, metric) for place, group in sorted(groups.items())}
     confidence = {c.config.get("scoring", {}).get("confidence", 0.95) for c in kept}
     return Matrix(
         rows=_rows(row_keys, kept),
         columns=_columns(column_keys),
-        entries=_mark_best(entries, len(column_keys)),
+        entries=_mark_best(entries, len(column_keys), MEASURES[metric]),
         confidence=tuple(sorted(confidence)),
     )
 
 
-def row_key(card: ResultCard) -> tuple[str, str, str]:
-    """Return model, training spec and a hash of all that makes trainings comparable."""
-    made_from = [_identity(d) for d in card.datasets.train]
-    return card.cell.model, card.cell.train, _digest([_settings(card), made_from])
-
-
-def column_key(card: ResultCard) -> tuple[str, str]:
-    """Return the evaluated spec and a hash of the data behind it."""
-    return card.cell.eval, _digest([_identity(d) for d in card.datasets.eval])
-
-
-def _settings(card: ResultCard) -> dict[str, Any]:
-    """Return the dotted settings that may not differ within a row."""
-    flat: dict[str, Any] = {}
-
-    def flatten(values: Mapping[str, Any], prefix: str) -> None:
-        for key, value in values.items():
-            if isinstance(value, Mapping):
-                flatten(value, f"{prefix}{key}.")
-            else:
-                flat[prefix + key] = value
-
-    flatten(card.config, "")
-    apart = ("seed", "train", "eval", "model.name", "data.workers")
-    return {k: v for k, v in flat.items() if k not in apart and not k.startswith("scoring.")}
-
-
-def _identity(data: DatasetFingerprint) -> list[Any]:
-    return [data.name, data.version, data.variant, data.recipe, data.clips_sha256]
-
-
-def _digest(values: Any) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def _rows(keys: Sequence[tuple[str, str, str]], cards: Sequence[ResultCard]) -> tuple[Row, ...]:
-    settings = {row_key(card): _settings(card) for card in cards}
+def _rows(keys: Sequence[RowKey], cards: Sequence[ResultCard]) -> tuple[Row, ...]:
+    of = {row_key(card): (settings(card), card.origin) for card in cards}
     rows = []
     for key in keys:
-        siblings = [settings[k] for k in keys if k[:2] == key[:2]]
-        row = Row(model=key[0], train=key[1])
+        own, origin = of[key]
+        siblings = [of[k][0] for k in keys if k[:2] == key[:2]]
+        row = Row(key=key, handed_in=origin != "run")
         if len(siblings) > 1:
-            own = settings[key]
             names = sorted({name for one in siblings for name in one})
             differ = [n for n in names if any(one.get(n) != own.get(n) for one in siblings)]
             note = ", ".join(f"{n} = {own.get(n, 'default')}" for n in differ)
@@ -152,21 +137,21 @@ def _rows(keys: Sequence[tuple[str, str, str]], cards: Sequence[ResultCard]) -> 
     return tuple(rows)
 
 
-def _columns(keys: Sequence[tuple[str, str]]) -> tuple[Column, ...]:
-    columns = []
-    for name, digest in keys:
-        if sum(other == name for other, _ in keys) > 1:
-            note = "other clips, crops or dataset version"
-            columns.append(Column(eval=name, tag=f"#{digest[:4]}", note=note))
-        else:
-            columns.append(Column(eval=name))
-    return tuple(columns)
+def _columns(keys: Sequence[ColumnKey]) -> tuple[Column, ...]:
+    note = "other clips, crops or dataset version"
+    twice = {name for name, _ in keys if sum(other == name for other, _ in keys) > 1}
+    return tuple(
+        Column(key=k, tag=f"#{k[1][:4]}", note=note) if k[0] in twice else Column(key=k)
+        for k in keys
+    )
 
 
-def _entry(cards: Sequence[ResultCard]) -> Entry:
-    metrics = [c.metrics.get(METRIC, Metric(value=None, reason="not computed")) for c in cards]
-    values = [m.value for m in metrics if m.value is not None]
+def _entry(cards: Sequence[ResultCard], metric: str) -> Entry:
+    metrics = [c.metrics.get(metric, Metric(value=None, reason="not computed")) for c in cards]
+    values = tuple(m.value for m in metrics if m.value is not None)
     single = metrics[0] if len(metrics) == 1 else None
+    clips = [{k: v.clips_with_crops for k, v in c.coverage.items()} for c in cards]
+    found = sum(clips[0].values())
     return Entry(
         value=fmean(values) if values else None,
         low=single.low if single else min(values, default=None),
@@ -174,27 +159,31 @@ def _entry(cards: Sequence[ResultCard]) -> Entry:
         n=(min(m.n for m in metrics), max(m.n for m in metrics)),
         seeds=len(cards),
         defined=len(values),
+        values=values,
         clips=max(sum(one.clips for one in c.coverage.values()) for c in cards),
+        fakes=clips[0].get("fake", 0) / found if found else None,
         within=cards[0].role == "within",
         shared=" / ".join(dict.fromkeys(w for c in cards if (w := overlap_words(c.audit)))),
+        unchecked=any(c.audit is None for c in cards),
         reason="; ".join(sorted({m.reason for m in metrics if m.reason})),
     )
 
 
 def _mark_best(
-    entries: Mapping[tuple[int, int], Entry], columns: int
+    entries: Mapping[tuple[int, int], Entry], columns: int, measure: Measure
 ) -> dict[tuple[int, int], Entry]:
     marked = dict(entries)
+    best_of = max if measure.higher_is_better else min
     for column in range(columns):
         # Compared as shown: what looks equal is equally best.
         shown = {
             place: round(entry.value, 3)
             for place, entry in entries.items()
             if place[1] == column and entry.value is not None
-            if not entry.within and not entry.overlap
+            if entry.across and not entry.unchecked
         }
         for place, value in shown.items():
-            best = len(shown) > 1 and value == max(shown.values())
+            best = len(shown) > 1 and value == best_of(shown.values())
             marked[place] = replace(marked[place], best=best)
     return marked
 
@@ -244,13 +233,14 @@ def same_n(table: Matrix, column: int) -> int | None:
 def mean_across(table: Matrix, row: int) -> tuple[float, int]:
     """Return the mean of a row's cross-dataset values without shared data, and their number."""
     entries = [entry for (i, _), entry in table.entries.items() if i == row]
-    values = [e.value for e in entries if e.value is not None and not (e.within or e.overlap)]
+    values = [e.value for e in entries if e.value is not None and e.across]
     return (fmean(values) if values else math.nan), len(values)
 
 
 def marks(entry: Entry) -> str:
     """Return the signs that `legend` explains."""
-    return ("†" if entry.within else "") + ("‡" if entry.overlap else "")
+    signs = {"†": entry.within, "‡": entry.overlap, "§": entry.unchecked}
+    return "".join(sign for sign, there in signs.items() if there)
 
 
 def legend(table: Matrix) -> list[str]:
@@ -277,12 +267,13 @@ def legend_of_marks(table: Matrix) -> list[str]:
         "†: within-dataset (test split of the training dataset)": any(e.within for e in entries),
         "‡: training and evaluated data share clips, people or source videos, so this is no "
         "measure of generalisation": any(e.overlap for e in entries),
+        "§: training data not known, overlap not checked": any(e.unchecked for e in entries),
     }
     return [line for line, there in lines.items() if there]
 
 
 def _tags(table: Matrix) -> set[tuple[str, str]]:
-    named = [(f"{r.model} trained on {r.train} {r.tag}", r) for r in table.rows]
+    named = [(f"{r.model} trained on {train_label(r)}", r) for r in table.rows]
     rows = {(plain(name), plain(r.note)) for name, r in named if r.tag}
     return rows | {(plain(f"{c.eval} {c.tag}"), c.note) for c in table.columns if c.tag}
 
@@ -311,7 +302,17 @@ def undefined(table: Matrix) -> list[str]:
 
 def row_label(row: Row) -> str:
     """Return a row's name on one line."""
-    return plain(f"{row.model}, {row.train}{' ' + row.tag if row.tag else ''}")
+    return f"{model_label(row)}, {train_label(row)}"
+
+
+def model_label(row: Row) -> str:
+    """Return a detector's name, and whether its scores were handed in."""
+    return plain(f"{row.model} (scores handed in)" if row.handed_in else row.model)
+
+
+def train_label(row: Row) -> str:
+    """Return what a row was trained on."""
+    return plain(f"{row.train or 'not known'} {row.tag}".strip())
 
 
 def column_label(column: Column) -> str:
