@@ -8,11 +8,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import tomli_w
@@ -161,9 +162,25 @@ def from_dict(values: Mapping[str, Any], origin: str) -> RunConfig:
     try:
         config = msgspec.convert(values, RunConfig)
     except msgspec.ValidationError as error:
-        raise UserError(f"{origin}: {error}") from error
+        raise UserError(f"{origin}: {_reason(error)}") from error
     _check_ranges(config, origin)
     return config
+
+
+def _reason(error: msgspec.ValidationError) -> str:
+    """Say what is wrong with a value; of a choice, what there is to choose from."""
+    found = re.fullmatch(r"Invalid enum value '(.*)' - at `\$\.(.*)`", str(error), re.DOTALL)
+    if not found:
+        return str(error)
+    value, place = found.groups()
+    hint: Any = RunConfig
+    for name in re.sub(r"\[\d+\]", "", place).split("."):
+        hint = get_type_hints(hint)[name]
+        if get_origin(hint) is tuple:
+            hint = get_args(hint)[0]
+    choices = [c for part in (get_args(hint) or ()) for c in (get_args(part) or (part,))]
+    known = [str(choice) for choice in choices if choice is not type(None)]
+    return f"{place} = '{value}'; there are {', '.join(known)}{nearest(value, known)}"
 
 
 def _with_whole_phases(values: Mapping[str, Any], origin: str) -> Mapping[str, Any]:
