@@ -1,6 +1,7 @@
 """The command line: the table of commands, and what all of them share.
 
-Exit status: 0 done, 1 a fault of ours, 2 the user's input, 130 interrupted.
+Exit status: 0 done, 1 a fault of ours, 2 the user's input, 3 a matrix some cells of which failed,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from dfbench import __version__, options
-from dfbench.commands import data, pages, runs
+from dfbench.commands import data, matrix, pages, protocols, runs
 from dfbench.errors import UserError, nearest, one_line
 
 
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.print_help()
             return 0
         _quiet_libraries(args.verbose)
-        args.function(args)
+        return args.function(args) or 0
     except UserError as error:
         print(f"dfbench: {one_line(str(error))}", file=sys.stderr)
         return 2
@@ -45,7 +46,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    return 0
 
 
 def _suggest_command(arguments: Sequence[str]) -> None:
@@ -93,10 +93,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 Command = tuple[
-    Callable[[argparse.Namespace], None], str, Callable[[argparse.ArgumentParser], None]
+    Callable[[argparse.Namespace], int | None], str, Callable[[argparse.ArgumentParser], None]
 ]
 COMMANDS: dict[str, Command] = {
     "run": (runs.run, "train on A, score on A and B, write the leaderboard", options.run_options),
+    "matrix": (
+        matrix.matrix,
+        "train all models on all datasets, score on all; survives a failing cell",
+        matrix.add_options,
+    ),
+    "protocols": (
+        protocols.protocols,
+        "list the protocols, or describe one",
+        options.named_list_options,
+    ),
     "prepare": (
         data.prepare,
         "find, crop and pack the faces of a dataset",

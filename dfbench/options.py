@@ -112,7 +112,7 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     )
     training_options(parser)
     leak_option(parser)
-    # oracle_options(parser)
+    oracle_options(parser)
 
 
 def leak_option(parser: argparse.ArgumentParser) -> None:

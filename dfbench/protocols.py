@@ -112,7 +112,7 @@ def read_protocol(path: Path, changes: Mapping[str, Any] | None = None) -> Proto
     if not changes:
         return protocol
     from_dict(changes, "--set")  # so that the message for a wrong one says where it stands
-    _refuse_fixed(changes, "--set", "the protocol")
+    refuse_fixed(changes, "--set", "the protocol fixes the cells")
     changed = merge(values.get("settings", {}), changes)
     by_model = {m: merge(own, changes) for m, own in values.get("by_model", {}).items()}
     runs = expand(protocol.cells, changed, str(path), by_model)
@@ -148,7 +148,7 @@ def parse_protocol(values: Mapping[str, Any], origin: str) -> Protocol:
         raise UserError(f"{origin}: description is {description!r}; it is a text")
     settings, by_model = (_table(values, key, origin) for key in ("settings", "by_model"))
     cells = _cells(_table(values, "cells", origin), origin)
-    _refuse_fixed(settings, f"{origin}: settings", "[cells]")
+    refuse_fixed(settings, f"{origin}: settings", "[cells] does that")
     for model in by_model:
         if model not in cells.model:
             hint = nearest(model, cells.model)
@@ -156,7 +156,7 @@ def parse_protocol(values: Mapping[str, Any], origin: str) -> Protocol:
                 f"{origin}: by_model names '{model}', which is not in cells.model{hint}"
             )
         own = _table(by_model, model, f"{origin}: by_model")
-        _refuse_fixed(own, f"{origin}: by_model.{model}", "[cells]")
+        refuse_fixed(own, f"{origin}: by_model.{model}", "[cells] does that")
     return Protocol(
         name=values["name"],
         version=values["version"],
@@ -214,12 +214,13 @@ def _cells(values: Mapping[str, Any], origin: str) -> Cells:
     return cells
 
 
-def _refuse_fixed(settings: Mapping[str, Any], origin: str, fixed_by: str) -> None:
+def refuse_fixed(settings: Mapping[str, Any], origin: str, why: str) -> None:
+    """Raise UserError where settings name what the cells fix; `why` says what does."""
     for name in _FIXED:
         section, _, key = name.rpartition(".")
         place = settings.get(section) if section else settings
         if isinstance(place, Mapping) and key in place:
-            raise UserError(f"{origin}: {name} cannot be set: {fixed_by} fixes the cells")
+            raise UserError(f"{origin}: {name} cannot be set: {why}")
 
 
 def _table(values: Mapping[str, Any], key: str, origin: str) -> Mapping[str, Any]:

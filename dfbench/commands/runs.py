@@ -16,38 +16,33 @@ def run(args: argparse.Namespace) -> None:
     Prepares data that is not there yet; reuses data and finished trainings that are.
     """
     chosen = options.selection(args)
-    configs, protocol = chosen.configs, chosen.protocol
+    configs = chosen.configs
     reporter = start(*configs)
-    from dfbench.workflow.evaluate import evaluate as score
-    from dfbench.workflow.leaks import check_cells
+    from dfbench.workflow.matrix import Plan, make_cells
     from dfbench.workflow.pages import leaderboard as write_pages
     from dfbench.workflow.pages import matrix_text
-    from dfbench.workflow.training import train as fit
+
+    def watch(training: int, spec: str | None, status: str, text: str = "") -> None:
+        if len(configs) > 1 and spec is None and status == "training":
+            one = configs[training]
+            reporter.say(
+                f"\n[{training + 1}/{len(configs)}] {one.model.name}, trained on {one.train}"
+            )
 
     places = places_of(args)
-    check_cells(configs, places, allow_leak=args.allow_leak, reporter=reporter)
-    cards = []
-    for number, one in enumerate(configs, 1):
-        if len(configs) > 1:
-            reporter.say(f"\n[{number}/{len(configs)}] {one.model.name}, trained on {one.train}")
-        folder = fit(one, places, resume=args.resume, overwrite=args.overwrite, reporter=reporter)
-        cards += [
-            score(
-                folder,
-                spec,
-                places,
-                scoring=one.scoring,
-                protocol=protocol,
-                overwrite=args.overwrite,
-                allow_leak=args.allow_leak,
-                reporter=reporter,
-            )
-            for spec in dict.fromkeys((one.train, *one.eval))
-        ]
+    plan = Plan(
+        protocol=chosen.protocol,
+        resume=args.resume,
+        overwrite=args.overwrite,
+        allow_leak=args.allow_leak,
+        oracle=args.oracle,
+        keep_epochs=args.keep_epochs,
+    )
+    outcomes = make_cells(configs, places, plan, watch=watch, reporter=reporter)
     pages = write_pages([places.runs_dir], places.runs_dir / "leaderboard", reporter)
-    print(matrix_text([card for card, _ in cards]))
-    for _, path in cards:
-        print(f"card: {path}")
+    print(matrix_text([outcome.card for outcome in outcomes if outcome.card]))
+    for outcome in outcomes:
+        print(f"card: {outcome.path}")
     for page in pages:
         print(f"page: {page}")
 

@@ -33,10 +33,10 @@ def parse_spec(text: str) -> tuple[Spec, ...]:
     """
     if not text.strip():
         raise UserError("empty dataset spec; `dfbench datasets` lists the names")
-    return tuple(_parse_one(part) for part in _split_union(text))
+    return tuple(_parse_one(part) for part in split_union(text))
 
 
-def _split_union(text: str) -> list[str]:
+def split_union(text: str) -> list[str]:
     """Split at commas, but not inside a path: a part that starts no dataset belongs to it."""
     parts: list[str] = []
     for part in text.split(","):

@@ -21,6 +21,7 @@ from dfbench.train.state import TrainState
 
 LAST = "last"
 BEST = "best"
+_EPOCH = "epoch-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +41,29 @@ class Checkpoint:
 
 
 def checkpoint_dir(run_dir: Path, name: str) -> Path:
-    """Return where the checkpoint called "last" or "best" of a run stands."""
+    """Return where the checkpoint called "last" or "best", or of an epoch, of a run stands."""
     return run_dir / "checkpoints" / name
+
+
+def epoch_name(epoch: int) -> str:
+    """Return the name of the checkpoint of an epoch, where each is kept; the first is 1."""
+    return f"{_EPOCH}{epoch:04d}"
+
+
+def kept_epochs(run_dir: Path) -> list[int]:
+    """Return the epochs that have checkpoints of their own."""
+    names = [path.name.removeprefix(_EPOCH) for path in _epoch_dirs(run_dir)]
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def drop_epochs(run_dir: Path) -> None:
+    """Delete the checkpoints of single epochs."""
+    for path in _epoch_dirs(run_dir):
+        shutil.rmtree(path)
+
+
+def _epoch_dirs(run_dir: Path) -> list[Path]:
+    return list((run_dir / "checkpoints").glob(f"{_EPOCH}*"))
 
 
 def exists(run_dir: Path, name: str) -> bool:

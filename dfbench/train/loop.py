@@ -158,6 +158,7 @@ def fit(
     run_dir: Path,
     start: Callable[[TrainState], TrainState] | None = None,
     resume: bool = False,
+    keep_epochs: bool = False,
     progress: Progress | None = None,
 ) -> FitResult:
     """Train by `config`; keep the best epoch by the val split of the *source* dataset.
@@ -177,6 +178,7 @@ def fit(
         run_dir: Of this run; without `resume` an earlier training in it is deleted.
         start: Replaces the random parameters of the first state, for example by imported ones.
         resume: Go on from `checkpoints/last`, if there is one.
+        keep_epochs: Also keep what each epoch ended with, without the optimizer's state.
         progress: Called with steps.
 
     Raises:
@@ -185,6 +187,7 @@ def fit(
     """
     check_batch_size(config.training.batch_size)
     loop = _Loop(config, batches, steps_per_epoch, class_weights, validate, run_dir, progress)
+    loop.keep_epochs = keep_epochs
     loop.begin(resume, start)
     return loop.run()
 
@@ -209,6 +212,7 @@ class _Loop:
         self.state, self.networks = create_state(config, steps_per_epoch=steps_per_epoch)
         self.history = History(run_dir / "metrics.jsonl")
         self.marks, self.watch = _Marks(), _Stopwatch()
+        self.keep_epochs = False
         self.pending: tuple[int, dict[str, jax.Array]] | None = None  # metrics not yet read
 
     def begin(self, resume: bool, start: Callable[[TrainState], TrainState] | None) -> None:
@@ -337,9 +341,11 @@ class _Loop:
             val_video_auc=validation.video_auc,
             best=best,
         )
-        if best:
-            kept = Checkpoint(state=without_optimizer(self.state), progress=asdict(marks))
-            checkpoint.save(self.run_dir, BEST, kept)
+        names = [BEST] if best else []
+        names += [checkpoint.epoch_name(marks.epochs)] if self.keep_epochs else []
+        kept = Checkpoint(state=without_optimizer(self.state), progress=asdict(marks))
+        for name in names:
+            checkpoint.save(self.run_dir, name, kept)
         self._save_last()
 
     def _save_last(self) -> None:

@@ -2,57 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-
-from dfbench.config import DataConfig, RunConfig
-from dfbench.data.audit import LEAKS, Example, Overlap, find_overlap
+from dfbench.data.audit import Example, Overlap, find_overlap
 from dfbench.data.clips import clip_table
 from dfbench.data.prepared import Prepared
 from dfbench.errors import UserError
 from dfbench.faces.clip import Split
-from dfbench.progress import SILENT, Reporter
 from dfbench.results.card import Audit
-from dfbench.workflow.places import Places
-from dfbench.workflow.preparation import prepare_spec
 from dfbench.workflow.record import read_seen
-from dfbench.workflow.training import TRAINED_ON, check_settings
 
 SPLIT: Split = "test"  # is evaluated
 
 
-def check_cells(
-    configs: Sequence[RunConfig],
-    places: Places,
-    *,
-    allow_leak: bool = False,
-    reporter: Reporter = SILENT,
-) -> None:
-    """Check all cells of some runs before the first training; prepares their data.
-
-    Raises:
-      UserError: settings or data that cannot be used, or, without `allow_leak`, a cell whose test
-        clips are in its training data.
-    """
-    for config in configs:
-        check_settings(config, reporter)
-
-    @functools.cache
-    def datasets(spec: str, data: DataConfig) -> tuple[Prepared, ...]:
-        return prepare_spec(spec, data, places, reporter)
-
-    @functools.cache
-    def clips(spec: str, data: DataConfig, splits: tuple[Split, ...]) -> pa.Table:
-        return clip_table(datasets(spec, data), splits)
-
-    for config in configs if not allow_leak else ():
-        trained = clips(config.train, config.data, TRAINED_ON)
-        for spec in dict.fromkeys((config.train, *config.eval)):
-            evaluated = clips(spec, config.data, (SPLIT,))
-            refuse_leak(find_overlap(trained, evaluated, kinds=LEAKS), config.train, spec)
+class LeakError(UserError):
+    """Test clips were trained on."""
 
 
 def audit_run(
@@ -61,8 +26,8 @@ def audit_run(
     """Compare the test split of `spec` with what the training of a run saw, from its folder alone.
 
     Raises:
-      UserError: test clips were trained on, without `allow_leak`; or the run's list of clips is
-        missing.
+      LeakError: test clips were trained on, without `allow_leak`.
+      UserError: the run's list of clips is missing.
     """
     overlap = find_overlap(read_seen(run_dir), clip_table(datasets, (SPLIT,)))
     if not allow_leak:
@@ -71,10 +36,10 @@ def audit_run(
 
 
 def refuse_leak(overlap: Overlap, train: str, spec: str) -> None:
-    """Raise UserError where evaluated clips were trained on."""
+    """Raise LeakError where evaluated clips were trained on."""
     if not overlap.leaked:
         return
-    raise UserError(
+    raise LeakError(
         f"{spec}: {overlap.leaked} of its {overlap.eval_clips} test clips are in the training data "
         f"({train}), for example {_said(overlap.leaks()[0])}; such a score says nothing. Take them "
         "out of one of the two, or have them scored with --allow-leak, which the card will say"

@@ -58,13 +58,15 @@ def train(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    keep_epochs: bool = False,
     reporter: Reporter = SILENT,
 ) -> Path:
     """Train by `config` and return the run's folder; a finished one is used again.
 
     The folder's name carries a hash of all settings that matter to the training, of the crops it
     trains on and of the weights it starts from, so whatever changes is another run. The best epoch
-    is chosen on the training dataset's own val split.
+    is chosen on the training dataset's own val split. With `keep_epochs` the parameters of every
+    epoch stay, which changes nothing else.
 
     Raises:
       UserError: unusable data, or an unfinished training in the folder and neither `resume` nor
@@ -87,7 +89,15 @@ def train(
     run_dir.mkdir(parents=True, exist_ok=True)
     write_toml(config, run_dir / CONFIG)
     seen = clip_table(datasets, TRAINED_ON)
-    result = _fit(config, datasets, weights, run_dir, resume and unfinished, reporter)
+    result = _fit(
+        config,
+        datasets,
+        weights,
+        run_dir,
+        resume=resume and unfinished,
+        keep_epochs=keep_epochs,
+        reporter=reporter,
+    )
     write_curves(read_history(run_dir / HISTORY), run_dir / "curves.png")
     write_seen(run_dir, seen)
     best = checkpoint.checkpoint_dir(run_dir, checkpoint.BEST)
@@ -133,7 +143,9 @@ def _fit(
     datasets: Sequence[Prepared],
     weights: Start | None,
     run_dir: Path,
+    *,
     resume: bool,
+    keep_epochs: bool,
     reporter: Reporter,
 ) -> FitResult:
     view, settings = split_view(datasets, "train"), config.training
@@ -157,6 +169,7 @@ def _fit(
             run_dir=run_dir,
             start=weights.apply if weights else None,
             resume=resume,
+            keep_epochs=keep_epochs,
             progress=progress,
         )
 

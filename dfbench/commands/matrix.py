@@ -1,0 +1,164 @@
+"""Every detector trained on every dataset and scored on all: `matrix`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from dfbench import options
+from dfbench.commands.setup import places_of, start
+from dfbench.errors import UserError, one_line
+from dfbench.protocols import Cells, expand, refuse_fixed
+
+if TYPE_CHECKING:
+    from dfbench.workflow.matrix import Outcome
+
+CELLS_FAILED = 3  # exit status
+
+
+def matrix(args: argparse.Namespace) -> int:
+    """Train every model on every dataset with every seed, and score each on all the datasets.
+
+    Call it again to go on: what is prepared, trained or scored already is used again, and a
+    training that was cut off is resumed. A cell that fails does not stop the others; they are
+    listed at the end, and the exit status is 3. A cell whose test clips are in its training data is
+    refused, which is no failure (--allow-leak scores it).
+
+    Lists: `a,b,c` or `a b c`. A union of datasets is one entry in brackets: '(a,b)'.
+    """
+    chosen = selection(args)
+    start(*chosen.configs)
+    from dfbench.commands.board import board
+    from dfbench.workflow.matrix import FAULTS, Plan, make_cells
+    from dfbench.workflow.pages import leaderboard as write_pages
+    from dfbench.workflow.pages import matrix_text
+
+    places = places_of(args)
+    watch, drawn = board(chosen.configs)
+    plan = Plan(
+        protocol=chosen.protocol,
+        resume=True,
+        overwrite=args.overwrite,
+        allow_leak=args.allow_leak,
+        oracle=args.oracle,
+        keep_epochs=args.keep_epochs,
+        survive=True,
+    )
+    with drawn:
+        outcomes = make_cells(chosen.configs, places, plan, watch=watch, reporter=watch.reporter)
+    cards = [outcome.card for outcome in outcomes if outcome.card]
+    if cards:
+        pages = write_pages([places.runs_dir], places.runs_dir / "leaderboard", watch.reporter)
+        print(matrix_text(cards))
+        for page in pages:
+            print(f"page: {page}")
+    print(summary(outcomes, chosen))
+    if any(outcome.end == "failed" for outcome in outcomes):
+        if (places.runs_dir / FAULTS).is_file():
+            print(f"tracebacks of faults: {places.runs_dir / FAULTS}")
+        return CELLS_FAILED
+    return 0
+
+
+def summary(outcomes: Sequence[Outcome], chosen: options.Selection) -> str:
+    """Return how many cells there are, and which failed or were refused, and why."""
+    by_end = {end: [o for o in outcomes if o.end == end] for end in ("done", "refused", "failed")}
+    before = sum(outcome.reused for outcome in outcomes)
+    counts = [f"{len(by_end['done'])} scored ({before} of them before)"]
+    counts += [f"{len(by_end[end])} {end}" for end in ("refused", "failed")]
+    lines = [f"{len(outcomes)} cells: {', '.join(counts)}"]
+    for end in ("refused", "failed"):
+        for outcome in by_end[end]:
+            config = chosen.configs[outcome.training]
+            lines.append(
+                f"{end}: {config.model.name}, trained on {config.train}, seed {config.seed}, "
+                f"scored on {outcome.spec}: {outcome.reason}"
+            )
+    return "\n".join(map(one_line, lines))
+
+
+def selection(args: argparse.Namespace) -> options.Selection:
+    """Return the trainings of the args, or those of a protocol; names are checked.
+
+    Raises:
+      UserError: a wrong setting or protocol, or an unknown dataset or network.
+    """
+    if args.protocol:
+        return options.protocol_selection(args, ("datasets", "models", "seeds", "eval"))
+    datasets = spec_list(args.datasets)
+    if not datasets:
+        raise UserError(
+            "no datasets: --datasets SPEC,SPEC (`dfbench datasets` lists the names), or --protocol"
+        )
+    changes = options.assignments(args.set)
+    refuse_fixed(changes, "--set", "--datasets, --models and --seeds fix the cells")
+    cells = Cells(
+        train=tuple(datasets),
+        eval=tuple(dict.fromkeys([*datasets, *spec_list(args.eval)])),
+        model=tuple(_words(args.models)) or ("meso4",),
+        seed=tuple(_seeds(args.seeds)) or (0,),
+    )
+    configs = tuple(expand(cells, changes, "--set"))
+    options.check_names(configs)
+    return options.Selection(configs)
+
+
+def spec_list(texts: Sequence[str]) -> list[str]:
+    """Split lists of datasets; `(a,b)` is a union, `folder:PATH` may hold commas.
+
+    Raises:
+      UserError: a bracket that is not closed, or an empty entry.
+    """
+    from dfbench.data.spec import split_union
+
+    found: list[str] = []
+    for text in texts:
+        rest = text.strip()
+        while rest:
+            if rest.startswith("("):
+                union = re.match(r"\((.*?)\)\s*(?:,|$)", rest)
+                if union is None:
+                    raise UserError(f"'{text}': a union is one entry in brackets: '(a,b)'")
+                found.append(union[1].strip())
+                rest = "," + rest[union.end() :]
+            else:
+                plain, opened, after = rest.partition(",(")
+                found += split_union(plain)
+                rest = "," + opened[1:] + after if opened else ""
+            rest = rest.removeprefix(",").strip()
+    if "" in found:
+        raise UserError(f"'{' '.join(texts)}': an entry of the list is empty")
+    return list(dict.fromkeys(found))
+
+
+def _words(texts: Iterable[str]) -> list[str]:
+    words = (word.strip() for text in texts for word in text.split(","))
+    return list(dict.fromkeys(word for word in words if word))
+
+
+def _seeds(texts: Iterable[str]) -> list[int]:
+    words = _words(texts)
+    for word in words:
+        if not (word.isascii() and word.isdigit()):
+            raise UserError(f"--seeds: '{word}' is no seed; seeds are whole numbers: 0,1,2")
+    return list(dict.fromkeys(map(int, words)))
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `matrix`."""
+    for name, metavar, text in (
+        ("datasets", "SPEC", "datasets to train on, each, and to score, all"),
+        ("models", "NAME", "networks (default: meso4); `dfbench models` lists them"),
+        ("seeds", "N", "seeds of weights and order (default: 0)"),
+        ("eval", "SPEC", "datasets to score besides"),
+    ):
+        parser.add_argument(f"--{name}", nargs="+", default=[], metavar=metavar, help=text)
+    options.protocol_option(parser)
+    options.setting_options(parser)
+    options.data_options(parser)
+    options.runs_option(parser)
+    parser.add_argument("--overwrite", action="store_true", help="train and score all again")
+    options.leak_option(parser)
+    options.oracle_options(parser)
