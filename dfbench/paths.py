@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -43,3 +44,9 @@ def slug(text: str, length: int = 40) -> str:
     """Return `text` as a file name: letters, digits, `.`, `_` and `-`, at most `length` long."""
     cleaned = "".join(c if (c.isalnum() and c.isascii()) or c in "._-" else "-" for c in text)
     return cleaned.strip("-.")[:length].strip("-.") or "x"
+
+
+def folder_name(text: str) -> str:
+    """Return `text` as a file name; where it is none itself, with a hash that keeps it unique."""
+    name = slug(text)
+    return name if name == text else f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
