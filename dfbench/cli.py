@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from dfbench import __version__, options
-from dfbench.commands import data, matrix, pages, protocols, runs
+from dfbench.commands import data, matrix, pages, protocols, runs, score
 from dfbench.errors import UserError, nearest, one_line
 
 
@@ -127,6 +127,11 @@ COMMANDS: dict[str, Command] = {
     "models": (runs.models, "list the networks", options.named_list_options),
     "train": (runs.train, "train one detector", options.training_options),
     "eval": (runs.evaluate, "score a finished training on other datasets", options.eval_options),
+    "score": (
+        score.score,
+        "give a detector from anywhere a result card, by its scores",
+        score.add_options,
+    ),
     "leaderboard": (
         pages.leaderboard,
         "write the leaderboard from result cards",

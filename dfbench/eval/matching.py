@@ -315,3 +315,25 @@ def _table(rows: _Matching) -> ScoreTable:
         p_fake=scores(handed.score) if probability else sigmoid(logit),
         identity=text("identity") if any(one.identity for one in rows.wanted) else None,
     )
+
+
+def labelled(path: Path, handed: Submission, *, dataset: str, split: Split) -> ScoreTable:
+    """Return the table of a dataset that is not here, by the labels that were handed in.
+
+    Raises:
+      SubmissionError: everything that is wrong.
+    """
+    if handed.label is None:
+        rule = "column 'label' is missing: without the dataset, nothing else knows the labels"
+        raise SubmissionError(path, [Fault(rule=rule)])
+    first = first_rows(dense_codes(handed.video.codes))
+    fake = handed.label[first] == 1
+    kinds = [CLASSES[label] for label in fake.astype(int)]
+    if handed.manipulation is not None:
+        kinds = handed.manipulation[first].tolist()
+    names = handed.video[first].tolist()
+    clips = [
+        Listed(dataset=dataset, video=video, split=split, label=int(label), manipulation=kind)
+        for video, label, kind in zip(names, fake, kinds, strict=True)
+    ]
+    return match(path, handed, clips, split=split)
