@@ -1,0 +1,184 @@
+"""Figures and tables as one HTML page that needs nothing but itself.
+
+The page runs no script, and its policy lets it load nothing from anywhere. All text is escaped
+here, and only here: what comes in is plain.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from dfbench.report.figures.style import Format
+from dfbench.report.figures.svg import inline_svg
+from dfbench.report.figures.tables import Table
+from dfbench.report.matrix import plain
+
+STYLE = Path(__file__).with_name("page.css")
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'"
+)
+HEAD = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body>
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as a file's bytes, or the reason why there is none."""
+
+    title: str
+    caption: str
+    alt: str = ""
+    data: bytes = b""
+    format: Format = "svg"
+    file: str = ""  # relative to the page
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small image with two lines of text."""
+
+    data: bytes
+    kind: str  # "jpeg" or "png"
+    head: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Thumbnails under a title."""
+
+    title: str
+    images: tuple[Thumbnail, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with a heading."""
+
+    title: str
+    lead: str = ""
+    warnings: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    galleries: tuple[Gallery, ...] = ()
+    gallery: str = ""  # caption of the galleries
+    settings: str = ""  # preformatted, shown when asked for
+
+
+def page(title: str, lead: str, sections: Sequence[Section], footer: str) -> str:
+    """Return the page."""
+    links = [f'<li><a href="#s{n}">{_text(s.title)}</a></li>' for n, s in enumerate(sections)]
+    head = HEAD.format(policy=POLICY, title=_text(title), style=STYLE.read_text(encoding="utf-8"))
+    parts = [
+        head,
+        f'<header><h1>{_text(title)}</h1><p class="lead">{_text(lead)}</p></header>',
+        f'<nav aria-label="Sections"><ul>{"".join(links)}</ul></nav>',
+        "<main>",
+        *(_section(n, section) for n, section in enumerate(sections)),
+        "</main>",
+        f"<footer><p>{_text(footer)}</p></footer>",
+        "</body></html>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _text(value: str) -> str:
+    return html.escape(plain(value), quote=True)
+
+
+def _section(number: int, one: Section) -> str:
+    warnings = "".join(f"<li>{_text(line)}</li>" for line in one.warnings)
+    parts = [
+        f'<section aria-labelledby="s{number}">',
+        f'<h2 id="s{number}">{_text(one.title)}</h2>',
+        f'<p class="lead">{_text(one.lead)}</p>' if one.lead else "",
+        f'<div class="warnings" role="note"><strong>Read this first</strong><ul>{warnings}</ul>'
+        "</div>"
+        if warnings
+        else "",
+        '<div class="tables">' if one.tables else "",
+        *map(_table, one.tables),
+        "</div>" if one.tables else "",
+        '<div class="plates">' if one.pictures else "",
+        *(_picture(f"f{number}-{k}", picture) for k, picture in enumerate(one.pictures)),
+        "</div>" if one.pictures else "",
+        _galleries(one),
+        _folded("All settings", f"<pre>{html.escape(one.settings)}</pre>") if one.settings else "",
+        "</section>",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _table(table: Table) -> str:
+    heads = "".join(f'<th scope="col">{_text(head)}</th>' for head in table.head)
+    rows = "".join(f"<tr>{_row(row)}</tr>" for row in table.rows)
+    note = f'<p class="note">{_text(table.note)}</p>' if table.note else ""
+    head = f"<thead><tr>{heads}</tr></thead>" if any(table.head) else ""
+    caption = "" if table.folded else f"<caption>{_text(table.title)}</caption>"
+    # A wide table scrolls by itself; to scroll it by keyboard it takes the focus.
+    inner = (
+        f'<div class="table" tabindex="0" role="region" aria-label="{_text(table.title)}">'
+        f"<table>{caption}{head}<tbody>{rows}</tbody></table></div>{note}"
+    )
+    return _folded(table.title, inner) if table.folded else f"<div>{inner}</div>"
+
+
+def _row(row: Sequence[str]) -> str:
+    cells = [f'<th scope="row">{_text(row[0])}</th>']
+    for cell in row[1:]:
+        short = ' class="short"' if len(cell) < 20 else ""  # is not broken into lines
+        cells.append(f"<td{short}>{_text(cell)}</td>")
+    return "".join(cells)
+
+
+def _folded(title: str, inner: str) -> str:
+    return f"<details><summary>{_text(title)}</summary>{inner}</details>"
+
+
+def _picture(name: str, picture: Picture) -> str:
+    heading = f"<h3>{_text(picture.title)}</h3>"
+    if not picture.data:
+        reason = f"<figcaption>None: {_text(picture.caption)}.</figcaption>"
+        return f'<figure class="none">{heading}{reason}</figure>'
+    if picture.format == "svg":
+        body = inline_svg(picture.data, name, plain(picture.alt))
+    else:
+        body = f'<img class="plot" alt="{_text(picture.alt)}" src="{_data(picture.data, "png")}">'
+    link = f' <a href="{_text(quote(picture.file))}">{_text(picture.format.upper())} file</a>'
+    caption = f"<figcaption>{_text(picture.caption)}{link}</figcaption>"
+    return f"<figure>{heading}{body}{caption}</figure>"
+
+
+def _galleries(one: Section) -> str:
+    if not one.galleries:
+        return ""
+    parts = []
+    for gallery in one.galleries:
+        images = "".join(
+            f'<li><img loading="lazy" alt="face" src="{_data(image.data, image.kind)}">'
+            f"<b>{_text(image.head)}</b><span>{_text(image.text)}</span></li>"
+            for image in gallery.images
+        )
+        parts.append(f"<h3>{_text(gallery.title)}</h3><ul>{images}</ul>")
+    caption = f"<figcaption>{_text(one.gallery)}</figcaption>"
+    return f'<figure class="faces">{"".join(parts)}{caption}</figure>'
+
+
+def _data(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
