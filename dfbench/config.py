@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 import tomli_w
 
+from dfbench.config_ranges import check_ranges
 from dfbench.errors import UserError, nearest
 
 Balance = Literal["sampling", "loss", "none"]  # draw both classes alike, weigh them alike, neither
@@ -25,6 +26,9 @@ DetectorName = Literal["mediapipe_full", "mediapipe_short", "mtcnn", "haar", "no
 # Frames to a video: mean of their probabilities; sigmoid of the mean of their logits; the highest
 # probability; the median; the mean of the highest `top_k`.
 Aggregate = Literal["mean", "mean_logit", "max", "median", "top_k"]
+# What a network sees: the picture; its noise by three SRM high-pass filters; its difference to the
+# frame before; the picture and one of these behind it, as six channels.
+Input = Literal["rgb", "srm", "diff", "rgb+srm", "rgb+diff"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,9 @@ class ModelConfig:
     head_dropout: tuple[float, ...] | None = None  # before each dense layer; unset: `dropout`
     dropout: float = 0.5
     dtype: Literal["float32", "bfloat16"] = "float32"  # of activations; parameters stay float32
+    input: Input = "rgb"  # "diff" turns on data.before
+    input_size: int | None = None  # px, of the side; unset: the network's own
+    pooling: Literal["average", "max"] = "average"  # of the last feature maps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,18 +63,29 @@ class DataConfig:
     crop_size: int | None = None  # px
     format: Literal["jpeg", "png"] | None = None  # of the stored crops
     quality: int | None = None  # of JPEG
+    before: bool | None = None  # with each crop, the same place in the frame before
     workers: int = 0  # processes that decode; 0: threads of this process
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """On the device, per example. Blur and noise exclude each other."""
+    """On the device, per example, in this order. Blur and noise exclude each other."""
 
     flip: float = 0.5  # probability
+    flip_vertical: float = 0.0  # probability
+    warp: float = 1.0  # probability of the next four, which are one warp
+    rotate: float = 0.0  # largest angle, degrees
+    shift: float = 0.0  # largest, of the side, in each direction
+    shear: float = 0.0  # largest angle, degrees
+    zoom: float = 0.0  # of each side: what is seen is 1 - zoom to 1 + zoom times as much
     blur: float = 0.0  # probability
+    blur_sigma: tuple[float, float] = (0.3, 1.0)  # from, to; px
     noise: float = 0.0  # probability
-    brightness: float = 0.1  # largest shift, of the range [0, 1]
+    noise_std: tuple[float, float] = (0.01, 0.05)  # from, to; of the range [0, 1]
     contrast: float = 0.1  # largest relative change
+    brightness: float = 0.1  # largest shift, of the range [0, 1]
+    jpeg: float = 0.0  # probability of what JPEG loses
+    jpeg_quality: tuple[int, int] = (30, 95)  # from, to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +124,9 @@ class TrainingConfig:
     epochs: int = 10  # without phases; those have their own
     batch_size: int = 32  # over all devices
     balance: Balance = "sampling"
+    # Cross-entropy, or the squared error of P(fake).
+    loss: Literal["bce", "l2"] = "bce"
+    class_weights: tuple[float, ...] = ()  # of real and fake in the loss; (): by `balance`
     # Of a union, or a dataset made of several: how often each source is drawn, `catania = 1`.
     # None given: as often as it has crops.
     mix: dict[str, float] = field(default_factory=dict)
@@ -163,8 +184,25 @@ def from_dict(values: Mapping[str, Any], origin: str) -> RunConfig:
         config = msgspec.convert(values, RunConfig)
     except msgspec.ValidationError as error:
         raise UserError(f"{origin}: {_reason(error)}") from error
-    _check_ranges(config, origin)
-    return config
+    check_ranges(config, origin)
+    return _with_frames_before(config, origin)
+
+
+def needs_before(model: ModelConfig) -> bool:
+    """Return whether a network sees the frame before."""
+    return "diff" in model.input.split("+")
+
+
+def _with_frames_before(config: RunConfig, origin: str) -> RunConfig:
+    """Ask for the frames before, if the network sees them: so they are in the recipe and hash."""
+    if not needs_before(config.model):
+        return config
+    if config.data.before is False:
+        raise UserError(
+            f"{origin}: model.input = {config.model.input} needs data.before = true, which it "
+            "turns on by itself"
+        )
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, before=True))
 
 
 def _reason(error: msgspec.ValidationError) -> str:
@@ -236,48 +274,6 @@ def setting_names() -> list[str]:
     return top + nested
 
 
-def _check_ranges(config: RunConfig, origin: str) -> None:
-    positive = {
-        "training.epochs": config.training.epochs,
-        "training.batch_size": config.training.batch_size,
-        "scoring.batch_size": config.scoring.batch_size,
-        "scoring.resamples": config.scoring.resamples,
-        "scoring.top_k": config.scoring.top_k,
-        "optim.lr": config.optim.lr,
-        "optim.step_epochs": config.optim.step_epochs,
-        **{f"phases[{i}].epochs": phase.epochs for i, phase in enumerate(config.phases)},
-        **{f"phases[{i}].optim.lr": phase.optim.lr for i, phase in enumerate(config.phases)},
-        "data.frames": config.data.frames,
-        "data.real_oversample": config.data.real_oversample,
-        "data.quality": config.data.quality,
-        "data.crop_size": config.data.crop_size,
-        "data.margin": config.data.margin,
-        "model.head": min(config.model.head, default=None) if config.model.head else None,
-        **{f"training.mix.{name}": share for name, share in config.training.mix.items()},
-    }
-    for name, value in positive.items():
-        if value is not None and not value > 0:
-            raise UserError(f"{origin}: {name} = {value} must be above 0")
-    if not 0 <= config.seed < 2**31:
-        raise UserError(f"{origin}: seed = {config.seed} must be from 0 to {2**31 - 1}")
-    fractions = {
-        "model.dropout": config.model.dropout,
-        **{
-            f"model.head_dropout[{i}]": rate
-            for i, rate in enumerate(config.model.head_dropout or ())
-        },
-        "augment.flip": config.augment.flip,
-        "augment.blur": config.augment.blur,
-        "augment.noise": config.augment.noise,
-        "augment.blur + augment.noise": config.augment.blur + config.augment.noise,
-        "optim.momentum": config.optim.momentum,
-        "scoring.confidence": config.scoring.confidence,
-    }
-    for name, value in fractions.items():
-        if not 0 <= value <= 1:
-            raise UserError(f"{origin}: {name} = {value} must be between 0 and 1")
-
-
 def parse_assignment(text: str) -> dict[str, Any]:
     """Parse `optim.lr=1e-4` to nested values; the value is TOML, or else a bare string.
 
@@ -309,8 +305,21 @@ def merge(base: Mapping[str, Any], *changes: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
+# Settings that there were not from the beginning. With their default they are left out of what is
+# written and hashed, so that results from before them keep their name and their row: such a default
+# must never change.
+_LATER = {
+    "model": ("input", "pooling"),
+    "augment": (
+        *("flip_vertical", "warp", "rotate", "shift", "shear", "zoom"),
+        *("blur_sigma", "noise_std", "jpeg", "jpeg_quality"),
+    ),
+    "training": ("loss", "class_weights"),
+}
+
+
 def to_dict(config: RunConfig) -> dict[str, Any]:
-    """Return nested plain values, unset ones left out."""
+    """Return nested plain values; unset ones, and later ones at their default, are left out."""
 
     def clean(value: Any) -> Any:
         if isinstance(value, dict):
@@ -318,6 +327,11 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
         return [clean(v) for v in value] if isinstance(value, tuple) else value
 
     cleaned: dict[str, Any] = clean(dataclasses.asdict(config))
+    for section, names in _LATER.items():
+        default = _SECTIONS[section]()
+        for name in names:
+            if getattr(getattr(config, section), name) == getattr(default, name):
+                del cleaned[section][name]
     return cleaned
 
 
