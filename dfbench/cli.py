@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from dfbench import __version__, options
-from dfbench.commands import data, matrix, pages, protocols, runs, score
+from dfbench.commands import data, matrix, pages, protocols, runs, score, verify
 from dfbench.errors import UserError, nearest, one_line
 
 
@@ -131,6 +131,11 @@ COMMANDS: dict[str, Command] = {
         score.score,
         "give a detector from anywhere a result card, by its scores",
         score.add_options,
+    ),
+    "verify": (
+        verify.verify,
+        "check result cards against their scores and files",
+        verify.add_options,
     ),
     "leaderboard": (
         pages.leaderboard,

@@ -164,15 +164,8 @@ def _sayer(column: pa.ChunkedArray) -> Callable[[int], str]:
 def _read_parquet(path: Path) -> tuple[pa.Table, list[str]]:
     """Return the columns that are known, and the names of all."""
     with pq.ParquetFile(path, read_dictionary=TEXTS) as file:  # a path's `a=b` adds no column
+        _require_parquet_size(path, file.metadata)
         names = file.schema_arrow.names
-        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-        size = sum(
-            group.column(i).total_uncompressed_size
-            for group in groups
-            for i in range(group.num_columns)
-            if group.column(i).path_in_schema in (*TEXTS, *NUMBERS)
-        )
-        _require_size(path, size, file.metadata.num_rows)
         return file.read(columns=[name for name in names if name in (*TEXTS, *NUMBERS)]), names
 
 
@@ -214,6 +207,26 @@ def _options(types: dict[str, pa.DataType], names: list[str]) -> csv.ConvertOpti
     return csv.ConvertOptions(
         column_types=types, include_columns=names, null_values=MISSING, strings_can_be_null=False
     )
+
+
+def require_size(path: Path) -> None:
+    """Raise UserError where a Parquet file is no such file, or says that it holds too much."""
+    try:
+        with pq.ParquetFile(path) as file:
+            _require_parquet_size(path, file.metadata)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path}: cannot read scores: {str(error).splitlines()[0]}") from error
+
+
+def _require_parquet_size(path: Path, metadata: pq.FileMetaData) -> None:
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    size = sum(
+        group.column(i).total_uncompressed_size
+        for group in groups
+        for i in range(group.num_columns)
+        if group.column(i).path_in_schema in (*TEXTS, *NUMBERS)
+    )
+    _require_size(path, size, metadata.num_rows)
 
 
 def _require_size(path: Path, size: int, rows: int) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 from pyarrow.csv import write_csv
 
@@ -41,6 +40,7 @@ from dfbench.results.card import (
     role_of,
 )
 from dfbench.results.environment import environment
+from dfbench.results.foreign import foreign_config, foreign_hash
 from dfbench.results.store import BESIDE, hash_file, write_card
 from dfbench.workflow.leaks import SPLIT, audit_of, refuse_leak
 from dfbench.workflow.places import Places
@@ -114,13 +114,13 @@ def score(
     val = None if handed.val is None else _val_table(handed, handed.val, trained)
     reporter.say(f"measuring {len(table):,} scores of {handed.dataset}")
     measured = measure(table, val, handed.scoring, seed=cell.seed)
-    config = _config(cell, handed.scoring)
+    config = foreign_config(cell, handed.scoring)
     card = ResultCard(
         cell=cell,
         role=role_of(cell),
         config=config,
         config_hash=hash_values(config),
-        training_hash=training_hash(cell),
+        training_hash=foreign_hash(cell),
         datasets=Datasets(
             train=trained.roster.datasets if trained else (), eval=tested.roster.datasets
         ),
@@ -160,22 +160,6 @@ def _write(card: ResultCard, path: Path, table: ScoreTable, val: ScoreTable | No
     card = dataclasses.replace(card, files=files)
     write_card(card, path)
     return card
-
-
-def training_hash(cell: Cell) -> str:
-    """Return what names a detector that was trained elsewhere."""
-    return hash_values({"detector": cell.model, "train": cell.train, "seed": cell.seed})
-
-
-def _config(cell: Cell, scoring: ScoringConfig) -> dict[str, Any]:
-    """Return what is known of the settings: those of the scoring."""
-    return {
-        "train": cell.train,
-        "eval": [cell.eval],
-        "seed": cell.seed,
-        "model": {"name": cell.model},
-        "scoring": msgspec.to_builtins(scoring),
-    }
 
 
 def _cell(handed: HandedIn) -> Cell:
