@@ -146,6 +146,19 @@ class ScoringConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassicalConfig:
+    """Classical models (`landmarks_*`, `sift_*`); of `augment` they take blur and noise alone."""
+
+    folds: int = 5  # of the cross-validation that chooses the parameters
+    # What stays in one fold: a video, with the one it was made from; or nothing but the crop.
+    folds_by: Literal["video", "crop"] = "video"
+    grid: Literal["full", "coarse"] = "full"  # parameters tried
+    crops: int = 5000  # to train on, at most, drawn at random; 0: all
+    keypoints: int = 200  # of a crop, at most (SIFT)
+    words: int = 256  # of the vocabulary (SIFT)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """One training and its evaluations."""
 
@@ -158,6 +171,7 @@ class RunConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
+    classical: ClassicalConfig = field(default_factory=ClassicalConfig)
     phases: tuple[PhaseConfig, ...] = ()  # one after the other; none: one of training.epochs
 
 
@@ -262,6 +276,7 @@ _SECTIONS: dict[str, type] = {
     "optim": OptimConfig,
     "training": TrainingConfig,
     "scoring": ScoringConfig,
+    "classical": ClassicalConfig,
 }
 
 
@@ -315,6 +330,7 @@ _LATER = {
         *("blur_sigma", "noise_std", "jpeg", "jpeg_quality"),
     ),
     "training": ("loss", "class_weights"),
+    "classical": tuple(f.name for f in dataclasses.fields(ClassicalConfig)),
 }
 
 
@@ -332,6 +348,8 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
         for name in names:
             if getattr(getattr(config, section), name) == getattr(default, name):
                 del cleaned[section][name]
+        if not cleaned[section]:
+            del cleaned[section]
     return cleaned
 
 

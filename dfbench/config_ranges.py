@@ -38,6 +38,10 @@ def check_ranges(config: RunConfig, origin: str) -> None:
     for name, value in positive.items():
         if value is not None and not value > 0:
             raise UserError(f"{origin}: {name} = {value} must be above 0")
+    for name, least in {"folds": 2, "crops": 0, "keypoints": 1, "words": 2}.items():
+        value = getattr(config.classical, name)
+        if value < least:
+            raise UserError(f"{origin}: classical.{name} = {value} must be {least} or more")
     _check_augment(config.augment, origin)
     weights = config.training.class_weights
     if weights and (len(weights) != 2 or min(weights) < 0 or not sum(weights) > 0):
