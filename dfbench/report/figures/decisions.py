@@ -116,10 +116,8 @@ def reliability_figure(panels: Sequence[tuple[str, Reliability]]) -> Figure:
     Args:
       panels: Title and bins; one, or two side by side.
     """
-    figure = canvas(2.9)
-    drawn = figure.subplots(1, 2, squeeze=False, sharey=True)[0]
-    for axes in drawn[len(panels) :]:
-        axes.set_axis_off()
+    figure = canvas(4.55 if len(panels) == 1 else 2.9)
+    drawn = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (title, bins) in zip(drawn, panels, strict=False):
         unit_axes(axes)
         axes.plot([0, 1], [0, 1], color=MUTED, lw=1, ls=(0, (4, 3)))

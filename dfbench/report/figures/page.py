@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,14 +40,14 @@ HEAD = """<!doctype html>
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as a file's bytes, or the reason why there is none."""
+    """A figure as a file's bytes."""
 
     title: str
     caption: str
-    alt: str = ""
-    data: bytes = b""
-    format: Format = "svg"
-    file: str = ""  # relative to the page
+    alt: str
+    data: bytes
+    format: Format
+    file: str  # relative to the page
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,11 @@ class Section:
     title: str
     lead: str = ""
     warnings: tuple[str, ...] = ()
-    tables: tuple[Table, ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    columns: tuple[tuple[Table | Picture, ...], ...] = ()  # side by side where there is room
+    rows: tuple[tuple[Picture, ...], ...] = ()
     galleries: tuple[Gallery, ...] = ()
-    gallery: str = ""  # caption of the galleries
+    sheet: Picture | None = None  # of the same faces; on the page its caption and file
+    missing: tuple[tuple[str, str], ...] = ()  # figures that there are none of, and why
     settings: str = ""  # preformatted, shown when asked for
 
 
@@ -103,26 +105,32 @@ def _text(value: str) -> str:
 
 
 def _section(number: int, one: Section) -> str:
-    warnings = "".join(f"<li>{_text(line)}</li>" for line in one.warnings)
+    names = (f"f{number}-{k}" for k in itertools.count())
+
+    def block(part: Table | Picture) -> str:
+        return _table(part) if isinstance(part, Table) else _picture(next(names), part)
+
+    columns = ["".join(map(block, column)) for column in one.columns]
+    rows = ["".join(map(block, row)) for row in one.rows]
     parts = [
         f'<section aria-labelledby="s{number}">',
         f'<h2 id="s{number}">{_text(one.title)}</h2>',
         f'<p class="lead">{_text(one.lead)}</p>' if one.lead else "",
-        f'<div class="warnings" role="note"><strong>Read this first</strong><ul>{warnings}</ul>'
-        "</div>"
-        if warnings
-        else "",
-        '<div class="tables">' if one.tables else "",
-        *map(_table, one.tables),
-        "</div>" if one.tables else "",
-        '<div class="plates">' if one.pictures else "",
-        *(_picture(f"f{number}-{k}", picture) for k, picture in enumerate(one.pictures)),
-        "</div>" if one.pictures else "",
+        _warnings(one.warnings),
+        f'<div class="columns">{"".join(f"<div>{c}</div>" for c in columns)}</div>',
+        *(f'<div class="plates">{row}</div>' for row in rows if row),
         _galleries(one),
+        _missing(one.missing),
         _folded("All settings", f"<pre>{html.escape(one.settings)}</pre>") if one.settings else "",
         "</section>",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _warnings(lines: Sequence[str]) -> str:
+    items = "".join(f"<li>{_text(line)}</li>" for line in lines)
+    head = '<div class="warnings" role="note"><strong>Read this first</strong>'
+    return f"{head}<ul>{items}</ul></div>" if items else ""
 
 
 def _table(table: Table) -> str:
@@ -136,13 +144,13 @@ def _table(table: Table) -> str:
         f'<div class="table" tabindex="0" role="region" aria-label="{_text(table.title)}">'
         f"<table>{caption}{head}<tbody>{rows}</tbody></table></div>{note}"
     )
-    return _folded(table.title, inner) if table.folded else f"<div>{inner}</div>"
+    return _folded(table.title, inner) if table.folded else inner
 
 
 def _row(row: Sequence[str]) -> str:
     cells = [f'<th scope="row">{_text(row[0])}</th>']
     for cell in row[1:]:
-        short = ' class="short"' if len(cell) < 20 else ""  # is not broken into lines
+        short = ' class="short"' if len(cell) < 24 else ""  # is not broken into lines
         cells.append(f"<td{short}>{_text(cell)}</td>")
     return "".join(cells)
 
@@ -153,20 +161,20 @@ def _folded(title: str, inner: str) -> str:
 
 def _picture(name: str, picture: Picture) -> str:
     heading = f"<h3>{_text(picture.title)}</h3>"
-    if not picture.data:
-        reason = f"<figcaption>None: {_text(picture.caption)}.</figcaption>"
-        return f'<figure class="none">{heading}{reason}</figure>'
     if picture.format == "svg":
         body = inline_svg(picture.data, name, plain(picture.alt))
     else:
         body = f'<img class="plot" alt="{_text(picture.alt)}" src="{_data(picture.data, "png")}">'
-    link = f' <a href="{_text(quote(picture.file))}">{_text(picture.format.upper())} file</a>'
-    caption = f"<figcaption>{_text(picture.caption)}{link}</figcaption>"
-    return f"<figure>{heading}{body}{caption}</figure>"
+    return f"<figure>{heading}{body}{_caption(picture)}</figure>"
+
+
+def _caption(picture: Picture) -> str:
+    link = f'<a href="{_text(quote(picture.file))}">{_text(picture.format.upper())} file</a>'
+    return f"<figcaption>{_text(picture.caption)} {link}</figcaption>"
 
 
 def _galleries(one: Section) -> str:
-    if not one.galleries:
+    if not one.galleries or not one.sheet:
         return ""
     parts = []
     for gallery in one.galleries:
@@ -176,8 +184,12 @@ def _galleries(one: Section) -> str:
             for image in gallery.images
         )
         parts.append(f"<h3>{_text(gallery.title)}</h3><ul>{images}</ul>")
-    caption = f"<figcaption>{_text(one.gallery)}</figcaption>"
-    return f'<figure class="faces">{"".join(parts)}{caption}</figure>'
+    return f'<figure class="faces">{"".join(parts)}{_caption(one.sheet)}</figure>'
+
+
+def _missing(missing: Sequence[tuple[str, str]]) -> str:
+    items = "".join(f"<li>{_text(title)}: {_text(reason)}.</li>" for title, reason in missing)
+    return f'<div class="missing"><h3>Not shown</h3><ul>{items}</ul></div>' if items else ""
 
 
 def _data(data: bytes, kind: str) -> str:

@@ -11,7 +11,6 @@ from dfbench.eval.table import sigmoid
 from dfbench.eval.videos import frame_logits, video_scores
 from dfbench.paths import slug
 from dfbench.report.figures.decisions import (
-    BINS,
     Reliability,
     confusion_figure,
     reliability,
@@ -38,14 +37,13 @@ THRESHOLDS = {"fixed": "fixed threshold", "source_val": "threshold of source val
 
 
 def dataset_plates(one: Evaluation) -> list[Plate]:
-    """Return the figures of an evaluated dataset, in the order of the page."""
+    """Return the figures of all videos of an evaluated dataset, in the order of the page."""
     return [
         *_curves(one),
         _histogram(one, "videos"),
         _confusion(one),
         _reliability(one),
         _histogram(one, "frames"),
-        *_breakdown(one),
     ]
 
 
@@ -192,6 +190,7 @@ def _reliability(one: Evaluation) -> Plate:
     else:
         reason = calibration.reason if calibration else "no scores of a source val split"
         after = f"No temperature: {reason}."
+    size = panels[0][1].n
     return plate.showing(
         figure=reliability_figure(panels),
         alt="Share of fakes against mean P(fake): "
@@ -199,10 +198,10 @@ def _reliability(one: Evaluation) -> Plate:
             f"{title}: {b.observed[0]:.2f} in the lowest bin, {b.observed[-1]:.2f} in the highest"
             for title, b in panels
         ),
-        caption=f"{BINS} bins of equal size. On the diagonal a probability means what it says; "
-        f"below it the detector is too sure of fakes. Lines: {_percent(one)} Wilson intervals. "
-        f"{after} Where a dataset has another share of fakes than the training data, even good "
-        "probabilities leave the diagonal.",
+        caption=f"{len(size)} bins of {min(size)} to {max(size)} videos. On the diagonal a "
+        "probability means what it says; below it the detector is too sure of fakes. Lines: "
+        f"{_percent(one)} Wilson intervals. {after} Where a dataset has another share of fakes "
+        "than the training data, even good probabilities leave the diagonal.",
     )
 
 
@@ -219,7 +218,7 @@ def _bins(one: Evaluation, temperature: float) -> Reliability:
 # --- manipulations --------------------------------------------------------------------------------
 
 
-def _breakdown(one: Evaluation) -> list[Plate]:
+def part_plates(one: Evaluation) -> list[Plate]:
     """Return a figure for each kind of part that the card's breakdown has."""
     kinds: dict[str, list[Bar]] = {}
     for key, metrics in one.card.breakdown.items():

@@ -18,6 +18,7 @@ from dfbench.report.figures.style import ACCENT, INK, MUTED, canvas, styled, uni
 GRID = np.linspace(0, 1, 401)  # false-positive rates at which the band is taken
 RESAMPLES = 1000
 DET_TICKS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.995, 0.999)
+DET_END = 0.6  # of the axes, where nothing of interest lies beyond
 MARKERS = ("o", "D", "s", "^")
 
 
@@ -129,9 +130,10 @@ def roc_figure(curve: Roc, summary: str, operating: Sequence[Operating] = ()) ->
 def det_figure(curve: Roc, operating: Sequence[Operating] = ()) -> Figure:
     """Draw misses against false alarms, both as normal deviates.
 
-    Rates below half a video are drawn at half a video: a deviate of 0 is infinite.
+    Rates below half a video are drawn at half a video: a deviate of 0 is infinite. The axes end at
+    `DET_END`, unless the two errors meet close to it.
     """
-    figure = canvas(4.55)
+    figure = canvas(5.1)
     axes = figure.subplots()
     reals, fakes = curve.counts
     lowest = 0.5 / max(reals, fakes)
@@ -144,23 +146,25 @@ def det_figure(curve: Roc, operating: Sequence[Operating] = ()) -> Figure:
         return np.asarray(ndtri(np.clip(1 - np.asarray(hit), miss_end, 1 - miss_end)))
 
     axes.fill_between(x(GRID), y(curve.high), y(curve.low), color=ACCENT, alpha=0.22, lw=0)
-    end = float(ndtri(1 - lowest))
-    axes.plot([-end, end], [end, -end], color=MUTED, lw=1, ls=(0, (4, 3)), label="chance")
-    axes.plot([-end, end], [-end, end], color=MUTED, lw=0.8, ls=":", label="equal error rates")
+    start = float(ndtri(lowest))
+    meet = np.max(np.minimum(curve.alarm, 1 - curve.hit))
+    end = float(ndtri(DET_END)) if meet < DET_END / 2 else -start
+    axes.plot([start, -start], [-start, start], color=MUTED, lw=1, ls=(0, (4, 3)), label="chance")
+    axes.plot([start, -start], [start, -start], color=MUTED, lw=0.8, ls=":", label="equal errors")
     # From the last corner without an alarm to the first with all: beyond them nothing is traded.
     inner = slice(np.sum(curve.alarm == 0) - 1, len(curve.alarm) - np.sum(curve.alarm == 1) + 1)
     axes.plot(x(curve.alarm[inner]), y(curve.hit[inner]), color=ACCENT, lw=1.8, label="videos")
     for marker, point in zip(MARKERS, operating, strict=False):
         _mark(axes, float(x(point.alarm)), float(y(point.hit)), marker, point.name)
-    ticks = [t for t in DET_TICKS if lowest <= t <= 1 - lowest] or [0.5]
+    ticks = [t for t in DET_TICKS if start <= ndtri(t) <= end] or [0.5]
     names = [f"{100 * t:g}" for t in ticks]
     axes.set_xticks(ndtri(ticks), names)
     axes.set_yticks(ndtri(ticks), names)
-    pad = 0.03 * 2 * end
-    axes.set(xlim=(-end - pad, end + pad), ylim=(-end - pad, end + pad), aspect="equal")
+    pad = 0.03 * (end - start)
+    axes.set(xlim=(start - pad, end + pad), ylim=(start - pad, end + pad), aspect="equal")
     axes.set_xlabel("false alarms: reals called fake, %")
     axes.set_ylabel("misses: fakes called real, %")
-    axes.legend(loc="upper right")
+    figure.legend(loc="outside lower center", ncols=2)  # inside it would hide a bad detector
     return figure
 
 

@@ -9,14 +9,16 @@ from dfbench.report.curves import curves_figure
 from dfbench.report.figures.evaluation import Evaluation, Plate
 from dfbench.report.figures.intervals import Bar, bars_figure, interval
 from dfbench.report.figures.page import Gallery, Picture, Section, Thumbnail
-from dfbench.report.figures.plates import dataset_plates
+from dfbench.report.figures.plates import dataset_plates, part_plates
 from dfbench.report.figures.singles import FACES, face_groups, face_name, single_plates
 from dfbench.report.figures.style import Format, encode
 from dfbench.report.figures.tables import (
     breakdown_table,
+    chosen_table,
     coverage_table,
     facts_table,
     metrics_table,
+    oracle_table,
     overview_table,
     role_words,
     warnings,
@@ -27,25 +29,28 @@ Files = dict[str, bytes]  # by name, relative to the page
 
 def dataset_section(one: Evaluation, format: Format) -> tuple[Section, Files]:
     """Return the section of an evaluated dataset."""
-    plates = [*dataset_plates(one), *single_plates(one)]
-    pictures, files = _drawn(plates, format, f"{one.name}/")
+    curves, parts, singles = dataset_plates(one), part_plates(one), single_plates(one)
+    plates = [*curves, *parts, *singles]
+    drawn, files = _drawn(plates, format, f"{one.name}/")
     galleries = tuple(
         Gallery(title, tuple(_thumbnail(one, row) for row in rows))
         for title, rows in face_groups(one)
     )
-    if galleries:  # the sheet is a file; on the page its faces wrap
-        pictures = [p for p in pictures if not p.file.endswith(f"/{FACES}.png")]
-    parts = breakdown_table(one.card)
-    confidence = one.scoring.confidence
-    tables = [metrics_table(one.card, confidence), coverage_table(one.card)]
+    tables = [f(one.card) for f in (chosen_table, oracle_table, breakdown_table)]
+    # The sheet of faces is a file; on the page they are single images, which wrap.
+    shown = [p for p in singles if p.name != FACES]
     section = Section(
         title=one.card.cell.eval,
         lead=role_words(one.card),
         warnings=tuple(warnings(one.card)),
-        tables=(*tables, *([parts] if parts else [])),
-        pictures=tuple(pictures),
+        columns=(
+            (metrics_table(one.card, one.scoring.confidence),),
+            (coverage_table(one.card), *_of(parts, drawn), *(t for t in tables if t)),
+        ),
+        rows=(_of(curves, drawn), _of(shown, drawn)),
         galleries=galleries,
-        gallery=plates[-1].caption,
+        sheet=drawn.get(FACES),
+        missing=_missing(plates),
     )
     return section, files
 
@@ -71,11 +76,15 @@ def overview_section(
       format: Of the figures.
     """
     cards = [one.card for one in evaluations]
-    pictures, files = _drawn([_overview(evaluations), _training(history)], format, "")
+    plates = [_overview(evaluations), _training(history)]
+    drawn, files = _drawn(plates, format, "")
     section = Section(
         title="Overview",
-        tables=(overview_table(cards), facts_table(cards[0])),
-        pictures=tuple(pictures),
+        columns=(
+            (overview_table(cards, _percent(evaluations)), *_of(plates[:1], drawn)),
+            (facts_table(cards[0]), *_of(plates[1:], drawn)),
+        ),
+        missing=_missing(plates),
         settings=settings,
     )
     return section, files
@@ -92,13 +101,17 @@ def _overview(evaluations: Sequence[Evaluation]) -> Plate:
     if not bars:
         return plate.without("video AUC is undefined for every evaluated dataset")
     within = " †: within-dataset." if any(bar.note for bar in bars) else ""
-    percent = " or ".join(sorted({f"{100 * e.scoring.confidence:g} %" for e in evaluations}))
+    percent = _percent(evaluations)
     return plate.showing(
         bars_figure(bars, "video AUC"),
         alt="; ".join(f"{bar.name} {interval(bar.metric)}" for bar in bars),
         caption=f"Bars are {percent} bootstrap intervals over videos; dashed: chance.{within} "
         "The axis does not begin at 0.",
     )
+
+
+def _percent(evaluations: Sequence[Evaluation]) -> str:
+    return " or ".join(sorted({f"{100 * e.scoring.confidence:g} %" for e in evaluations}))
 
 
 def _training(history: Sequence[Mapping[str, Any]] | None) -> Plate:
@@ -114,16 +127,24 @@ def _training(history: Sequence[Mapping[str, Any]] | None) -> Plate:
     )
 
 
-def _drawn(plates: Sequence[Plate], format: Format, folder: str) -> tuple[list[Picture], Files]:
-    """Return figures for the page and as files; one that could not be drawn says why."""
-    pictures, files = [], {}
+def _drawn(
+    plates: Sequence[Plate], format: Format, folder: str
+) -> tuple[dict[str, Picture], Files]:
+    """Return the figures that could be drawn: for the page by the plates' names, and as files."""
+    pictures, files = {}, {}
     for plate in plates:
-        if plate.figure is None:
-            pictures.append(Picture(plate.title, plate.reason))
-            continue
-        kind = plate.format or format
-        data = encode(plate.figure, kind)
-        name = f"{folder}{plate.name}.{kind}"
-        files[name] = data
-        pictures.append(Picture(plate.title, plate.caption, plate.alt, data, kind, name))
+        if plate.figure is not None:
+            kind = plate.format or format
+            data = encode(plate.figure, kind)
+            name = f"{folder}{plate.name}.{kind}"
+            files[name] = data
+            pictures[plate.name] = Picture(plate.title, plate.caption, plate.alt, data, kind, name)
     return pictures, files
+
+
+def _of(plates: Sequence[Plate], drawn: Mapping[str, Picture]) -> tuple[Picture, ...]:
+    return tuple(drawn[plate.name] for plate in plates if plate.name in drawn)
+
+
+def _missing(plates: Sequence[Plate]) -> tuple[tuple[str, str], ...]:
+    return tuple((plate.title, plate.reason) for plate in plates if plate.figure is None)

@@ -53,13 +53,20 @@ def warnings(card: ResultCard) -> list[str]:
     return found
 
 
+ROLES = {
+    "within": "within-dataset",
+    "across": "cross-dataset",
+    "unknown": "training data unknown",
+}
+
+
 def role_words(card: ResultCard) -> str:
     """Say what this evaluation is a test of."""
-    return {
-        "within": "within-dataset: the test split of the training dataset",
-        "across": "cross-dataset: trained on other data",
-        "unknown": "training data unknown",
-    }[card.role]
+    more = {
+        "within": ": the test split of the training dataset",
+        "across": ": trained on other data",
+    }
+    return f"{ROLES[card.role]}{more.get(card.role, '')}"
 
 
 def metrics_table(card: ResultCard, confidence: float) -> Table:
@@ -69,10 +76,10 @@ def metrics_table(card: ResultCard, confidence: float) -> Table:
         low_high = NONE if m.low is None or m.high is None else f"[{m.low:.3f}, {m.high:.3f}]"
         value = "undefined" if m.value is None else f"{m.value:.3f}"
         rows.append((metric_label(name), value, low_high, f"{m.n:,}", m.reason))
-    return Table(
+    return _table(
         "Metrics",
         ("metric", "value", f"{100 * confidence:g} % interval", "n", "reason"),
-        tuple(rows),
+        rows,
         "Intervals resample whole videos, also those of frames. n: videos or frames counted. "
         "A metric that cannot be had is undefined, and says why.",
     )
@@ -90,10 +97,10 @@ def coverage_table(card: ResultCard) -> Table:
         reasons = "; ".join(f"{why}: {n}" for why, n in c.reasons.items())
         videos = _of(c.clips_with_crops, c.clips)
         rows.append((name, videos, _of(c.frames, c.frames_wanted), reasons))
-    return Table(
+    return _table(
         "Coverage",
         ("class", "videos with a face", "frames with a face", "why videos have none"),
-        tuple(rows),
+        rows,
         "Faces that were not found are counted, not dropped.",
     )
 
@@ -123,7 +130,37 @@ def breakdown_table(card: ResultCard) -> Table | None:
         return None
     head = ("part", *map(metric_label, names))
     note = "Fakes of each part against all reals."
-    return Table(f"All {len(rows)} parts", head, tuple(rows), note, folded=True)
+    return Table("All metrics of all parts", head, tuple(rows), note, folded=True)
+
+
+def chosen_table(card: ResultCard) -> Table | None:
+    """Return what was chosen for this evaluation without looking at it; None for nothing."""
+    c = card.calibration
+    if c is None:
+        return None
+    rows = [
+        ("threshold", NONE if c.threshold is None else f"{c.threshold:.4g}"),
+        ("temperature", NONE if c.temperature is None else f"{c.temperature:.4g}"),
+        ("videos", f"{c.videos:,}"),
+    ]
+    return Table("Chosen on source val", ("", ""), tuple(rows), c.reason)
+
+
+def oracle_table(card: ResultCard) -> Table | None:
+    """Return the oracle gap; None where nobody asked for it."""
+    o = card.oracle
+    if o is None:
+        return None
+    rows = [
+        ("best epoch here", f"{o.epoch} of {o.epochs} compared"),
+        ("its video AUC", NONE if o.video_auc is None else f"{o.video_auc:.3f}"),
+        ("gain", NONE if o.gain is None else f"{o.gain:+.3f}"),
+    ]
+    note = (
+        "What choosing the checkpoint on these very videos would have gained. It is no result: "
+        "nobody has such labels when it matters."
+    )
+    return Table("Oracle gap", ("", ""), tuple(rows), note)
 
 
 def facts_table(card: ResultCard) -> Table:
@@ -151,8 +188,8 @@ def facts_table(card: ResultCard) -> Table:
     return Table("Where the numbers come from", ("", ""), tuple(rows))
 
 
-def overview_table(cards: Sequence[ResultCard]) -> Table:
-    """Return one row for each evaluated dataset."""
+def overview_table(cards: Sequence[ResultCard], percent: str) -> Table:
+    """Return one row for each evaluated dataset; `percent` is the level of their intervals."""
     rows = []
     for card in cards:
         m = card.metrics.get("video_auc")
@@ -164,6 +201,14 @@ def overview_table(cards: Sequence[ResultCard]) -> Table:
         found = sum(c.clips_with_crops for c in card.coverage.values())
         count = len(warnings(card))
         said = f"{count} warning{'s' if count > 1 else ''}" if count else ""
-        rows.append((card.cell.eval, role_words(card), value, spread, _of(found, clips), said))
-    head = ("evaluated on", "kind", "video AUC", "interval", "videos with a face", "")
-    return Table("Evaluated datasets", head, tuple(rows))
+        rows.append((card.cell.eval, ROLES[card.role], value, spread, _of(found, clips), said))
+    head = ("dataset", "kind", "video AUC", f"{percent} interval", "videos with a face", "read")
+    return _table("Evaluated datasets", head, rows)
+
+
+def _table(
+    title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]], note: str = ""
+) -> Table:
+    """Return a table without its last column where that is empty."""
+    wide = len(head) if any(row[-1] for row in rows) else len(head) - 1
+    return Table(title, head[:wide], tuple(row[:wide] for row in rows), note)
