@@ -29,8 +29,8 @@ class ClipNames:
 
     A name is a clip's key (`celebdf/Celeb-real/id0_0000`), or a path that ends like the key or like
     the clip's file does: `/data/Celeb-real/id0_0000.mp4`, `id0_0000`. The clip that shares the
-    longest end is meant. Where that end is the file's name alone, a folder in the path that is
-    called like a manipulation or a variant rules out the clips of others:
+    longest end is meant. Where that end does not name its manipulation, a folder that is called
+    like a manipulation or a variant rules out the clips of others:
     `manipulated_sequences/FaceSwap/c23/videos/000_003.mp4`.
     """
 
@@ -64,8 +64,8 @@ class ClipNames:
         if not named:
             return Match(None)
         shared = {at: self._shared(parts, at) for at in named}
-        folders = {part.lower() for part in (manipulation, *parts[:-1])}
-        possible = [at for at in named if shared[at] >= 2 or not self._contradicts(folders, at)]
+        folders = [part.lower() for part in (manipulation, *parts[:-1])]
+        possible = [at for at in named if not self._contradicts(folders, int(shared[at]) - 1, at)]
         if not possible:
             clip = self._clips[named[0]].key
             return Match(None, f"says another manipulation or variant than '{clip}'")
@@ -106,10 +106,15 @@ class ClipNames:
         forms = [form.split("/") for form in (clip.key, clip.video, clip.path) if form]
         return max(_common_end(parts, form) for form in forms)
 
-    def _contradicts(self, folders: set[str], at: int) -> bool:
-        """Tell whether a folder names another manipulation or variant than the clip's."""
+    def _contradicts(self, folders: Sequence[str], shared: int, at: int) -> bool:
+        """Tell whether a folder names another manipulation or variant than the clip's.
+
+        It does not where the `shared` last folders, which the clip has too, name the clip's own.
+        """
         clip = self._clips[at]
-        return bool(folders & self._words - _words(clip) - set(clip.path.lower().split("/")))
+        own = _words(clip) | set(clip.path.lower().split("/"))
+        agree = set(folders[len(folders) - shared :]) & _words(clip)
+        return not agree and bool(set(folders) & self._words - own)
 
 
 def _words(clip: Listed) -> set[str]:

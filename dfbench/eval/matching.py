@@ -121,12 +121,12 @@ def _find(
     unclear = [
         *row_fault(
             nowhere,
-            "{n} of no video of the dataset",
+            "{n} with a name that no video of the dataset has",
             lambda r: quoted(video[code[r]]) + names.nearest(video[code[r]]).replace(";", ","),
         ),
         *row_fault(
             doubtful,
-            "{n} of a video that is not clear",
+            "{n} with a name that is not clear",
             lambda r: f"{quoted(video[code[r]])} {found[code[r]].problem}",
             advice="write its whole key, or add a column 'manipulation'",
         ),
@@ -134,7 +134,7 @@ def _find(
     if rules.extra == "error":
         unclear += row_fault(
             other,
-            f"{{n}} of videos that are not in the {split} split, or of other manipulations",
+            f"{{n}} with a video that is not in the {split} split, or of another manipulation",
             lambda r: quoted(video[code[r]]),
             advice="take them out, or say --extra ignore",
         )
@@ -159,12 +159,12 @@ def _frame_faults(rows: _Matching) -> Iterator[Fault]:
     usable = rows.counted & ~rows.handed.unread
     empty = usable & np.isnan(frame)
     yield from row_fault(
-        empty, "column 'frame': {n} empty", lambda r: f"({quoted(rows.handed.video[r])})"
+        empty, "column 'frame': empty in {n}", lambda r: f"({quoted(rows.handed.video[r])})"
     )
     wrong = usable & ~empty & ((frame != rows.frame) | (frame < UNDETECTED))
     yield from row_fault(
         wrong,
-        f"column 'frame': {{n}} not a whole number from 0, or {UNDETECTED} for no face",
+        f"column 'frame': no whole number from 0 (or {UNDETECTED} for no face) in {{n}}",
         lambda r: f"{frame[r]:g}",
     )
 
@@ -213,7 +213,7 @@ def _label_faults(rows: _Matching) -> Iterator[Fault]:
     wrong = usable & ~np.isin(label, (0, 1))
     yield from row_fault(
         wrong,
-        "column 'label': {n} neither 0 (real) nor 1 (fake)",
+        "column 'label': neither 0 (real) nor 1 (fake) in {n}",
         lambda r: "empty" if np.isnan(label[r]) else f"{label[r]:g}",
         advice="the column may be left out: the dataset knows its labels",
     )
@@ -223,7 +223,7 @@ def _label_faults(rows: _Matching) -> Iterator[Fault]:
     turned = bool(differs.any()) and bool(differs[known].all())
     yield from row_fault(
         differs,
-        "column 'label': {n} that contradict the dataset",
+        "column 'label': not what the dataset says in {n}",
         lambda r: (
             f"{label[r]:g}, but {quoted(rows.wanted[rows.clip[r]].key)} is "
             f"{CLASSES[truth[r]]} ({truth[r]})"
@@ -243,9 +243,9 @@ def _video_faults(rows: _Matching) -> Iterator[Fault]:
     again[there] = True
     again[there[np.unique(key, return_index=True)[1]]] = False  # the first time is right
     if handed.frame is None:
-        rule, advice = "{n} of a video that had one", "number its frames in a column 'frame'"
+        rule, advice = "{n} with a video that came before", "number its frames in a column 'frame'"
     else:
-        rule, advice = "{n} of a frame that had one", ""
+        rule, advice = "{n} with a frame that came before", ""
     yield from row_fault(
         again,
         rule,
@@ -259,7 +259,7 @@ def _video_faults(rows: _Matching) -> Iterator[Fault]:
     scored[clip[frame != UNDETECTED]] = True
     yield from row_fault(
         (clip >= 0) & (frame == UNDETECTED) & scored[clip],
-        f"{{n}} that say no face was found (frame {UNDETECTED}) in a video with scores",
+        f"{{n}} with frame {UNDETECTED} (no face found) of a video that has scores",
         lambda r: quoted(rows.wanted[clip[r]].key),
     )
     scored[clip] = True

@@ -140,7 +140,7 @@ def read_submission(path: Path, kind: Kind | None = None) -> Submission:
     unread = np.zeros(len(table), bool)
     for name in (name for name in NUMBERS if name in table.column_names):
         numbers[name], wrong = _numbers(table[name])
-        faults += row_fault(wrong, f"column '{name}': {{n}} no number", _sayer(table[name]))
+        faults += row_fault(wrong, f"column '{name}': no number in {{n}}", _sayer(table[name]))
         unread |= wrong
     score = next(name for name in SCORES if name in numbers)
     return Submission(
@@ -163,16 +163,22 @@ def _sayer(column: pa.ChunkedArray) -> Callable[[int], str]:
 
 def _read_parquet(path: Path) -> tuple[pa.Table, list[str]]:
     """Return the columns that are known, and the names of all."""
-    with pq.ParquetFile(path, read_dictionary=TEXTS) as file:  # a path's `a=b` adds no column
+    with pq.ParquetFile(path) as file:  # not read_table: a path's `a=b` adds no column
         _require_parquet_size(path, file.metadata)
-        names = file.schema_arrow.names
-        return file.read(columns=[name for name in names if name in (*TEXTS, *NUMBERS)]), names
+        schema = file.schema_arrow
+    known = [name for name in schema.names if name in (*TEXTS, *NUMBERS)]
+    repeating = [
+        n for n in TEXTS if known.count(n) == 1 and pa.types.is_string(schema.field(n).type)
+    ]
+    with pq.ParquetFile(path, read_dictionary=repeating) as file:
+        return file.read(columns=known), schema.names
 
 
 def _read_csv(path: Path) -> tuple[pa.Table, list[str]]:
     """Return the columns that are known, and the names of all; wrong numbers stay text."""
     _require_size(path, path.stat().st_size, 0)
-    with csv.open_csv(path, convert_options=_options({}, [])) as reader:
+    passed = csv.ParseOptions(invalid_row_handler=lambda row: "skip")
+    with csv.open_csv(path, parse_options=passed, convert_options=_options({}, [])) as reader:
         names = reader.schema.names
     text = pa.dictionary(pa.int32(), pa.string())
     types = {name: text if name in TEXTS else pa.float64() for name in (*TEXTS, *NUMBERS)}

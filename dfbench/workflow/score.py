@@ -16,7 +16,7 @@ from dfbench.config import DataConfig, ScoringConfig, hash_values
 from dfbench.data.audit import find_overlap
 from dfbench.data.catalog import load_builder
 from dfbench.data.clips import clip_table
-from dfbench.data.prepared import Prepared
+from dfbench.data.prepared import MARKER, Prepared
 from dfbench.data.roster import Roster, prepared_roster, raw_roster
 from dfbench.data.spec import Spec, parse_spec
 from dfbench.errors import UserError, system_errors
@@ -196,11 +196,27 @@ def side(
     """
     specs = parse_spec(text)
     if raw is None:
+        for spec in specs:
+            _require_prepared(spec, places)
         prepared = prepare_spec(text, data, places, reporter)
         return Side(prepared_roster(prepared), prepared, _other_variants(specs))
     if len(specs) > 1:
         raise UserError(f"{text}: --raw is the folder of one dataset")
     return Side(raw_roster(specs[0], raw), (), _other_variants(specs))
+
+
+def _require_prepared(spec: Spec, places: Places) -> None:
+    """Raise UserError where a dataset has a download that nobody prepared here.
+
+    Any preparation does: `prepare_spec` says which there are where this is another.
+    """
+    cls = load_builder(spec.name)
+    here = (places.data_dir / "tfds" / spec.name).glob(f"*/{cls.VERSION}/{MARKER}")
+    if spec.path is None and not cls.raw_key("default") and not any(here):
+        raise UserError(
+            f"{spec.text} is not prepared here: name its download by --raw DIR, which is listed "
+            f"and not decoded, or prepare it (`dfbench prepare {spec.name} --raw DIR`)"
+        )
 
 
 def _other_variants(specs: Sequence[Spec]) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ def check(path: Path, data_dir: Path | None = None) -> Verdict:
     except (UserError, msgspec.ValidationError) as error:
         return Verdict(path=path, error=str(error).removeprefix(f"{path}: "))
     card = stored.card
-    found = [*_cell_differences(stored), *_hash_differences(card), *_run_differences(stored)]
+    found = [*_cell_differences(stored), *_hash_differences(stored), *_run_differences(stored)]
     table, val, files = _read_files(stored)
     found += files
     notes: list[str] = []
@@ -150,12 +150,14 @@ def _cell_differences(stored: StoredCard) -> Iterator[Difference]:
         )
 
 
-def _hash_differences(card: ResultCard) -> Iterator[Difference]:
-    by = "its configuration gives"
+def _hash_differences(stored: StoredCard) -> Iterator[Difference]:
+    card, by = stored.card, "its configuration gives"
     yield from differences(card.config_hash, hash_values(card.config), "config_hash", by)
     if card.origin == "scores":
         yield from differences(card.training_hash, foreign_hash(card.cell), "training_hash", by)
         return
+    if stored.schema_version == 1:
+        return  # named trainings by other settings
     try:
         config = from_dict(card.config, "config")
     except UserError:
