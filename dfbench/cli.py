@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from dfbench import __version__, options
-from dfbench.commands import data, matrix, pages, protocols, runs, score, verify
+from dfbench.commands import data, matrix, pages, protocols, report, runs, score, verify
 from dfbench.errors import UserError, nearest, one_line
 
 
@@ -136,6 +136,11 @@ COMMANDS: dict[str, Command] = {
         verify.verify,
         "check result cards against their scores and files",
         verify.add_options,
+    ),
+    "report": (
+        report.report,
+        "draw what a run's scores show, as figures and one page",
+        report.add_options,
     ),
     "leaderboard": (
         pages.leaderboard,
