@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dfbench.classical.catalog import is_classical
 from dfbench.config import RunConfig, total_epochs, training_hash, write_toml
 from dfbench.data.clips import clip_table
 from dfbench.data.pipeline import (
@@ -72,6 +73,10 @@ def train(
       UserError: unusable data, or an unfinished training in the folder and neither `resume` nor
         `overwrite`.
     """
+    if is_classical(config.model.name):
+        from dfbench.workflow.classical import train_classical
+
+        return train_classical(config, places, overwrite=overwrite, reporter=reporter)
     weights = check_settings(config, reporter)
     datasets = prepare_spec(config.train, config.data, places, reporter)
     run_dir = places.runs_dir / run_name(config, datasets, weights)
@@ -123,16 +128,27 @@ def check_settings(config: RunConfig, reporter: Reporter = SILENT) -> Start | No
     Raises:
       UserError: a batch size, a phase or weights that cannot be used.
     """
+    if is_classical(config.model.name):
+        from dfbench.workflow.classical import check_classical
+
+        check_classical(config)
+        return None
     check_batch_size(config.training.batch_size)
     for phase in range(len(config.phases)):
         build_networks(config, phase=phase)
     return starting_weights(config.model, reporter)
 
 
-def run_name(config: RunConfig, datasets: Sequence[Prepared], weights: Start | None = None) -> str:
-    """Return the name of the run's folder."""
+def run_name(
+    config: RunConfig,
+    datasets: Sequence[Prepared],
+    weights: Start | None = None,
+    files: Sequence[str] = (),
+) -> str:
+    """Return the name of the run's folder; `files` are hashes of what else the training needs."""
     fields = [training_hash(config), *(d.manifest.crops_sha256 for d in datasets)]
     fields += [weights.file.sha256] if weights and weights.file else []
+    fields += files
     fields += [f"{m}" for d in datasets for m in d.manipulations]
     digest = hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:10]
     return f"{slug(config.model.name)}-{slug(config.train)}-s{config.seed}-{digest}"

@@ -1,0 +1,91 @@
+"""A fitted classical model, on disk without pickle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import sklearn
+from jaxtyping import Float32
+from sklearn.pipeline import Pipeline
+
+from dfbench.classical.catalog import Family, require
+from dfbench.classical.classifiers import logits_of
+from dfbench.classical.features import FeatureRecipe, Features
+from dfbench.classical.sift import BagOfWords
+from dfbench.errors import UserError
+
+PIPELINE = "pipeline.skops"
+FACTS = "detector.json"
+# What a file may hold besides the types of scikit-learn and NumPy that skops knows to be harmless.
+TRUSTED = (
+    f"{BagOfWords.__module__}.{BagOfWords.__qualname__}",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What belongs to a fitted pipeline."""
+
+    model: str
+    family: Family
+    recipe: FeatureRecipe  # of the crops that are scored
+    scikit_learn: str  # version
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """Features to logits."""
+
+    facts: Facts
+    pipeline: Pipeline  # begins with the bag of words, for SIFT
+
+    def logits(self, features: Features) -> Float32[np.ndarray, " n"]:
+        """Return one logit a crop."""
+        ragged = self.facts.recipe.name == "sift"
+        return logits_of(self.pipeline, features.ragged() if ragged else features.matrix())
+
+
+def save(detector: Detector, folder: Path) -> None:
+    """Write a detector that `load` reads back."""
+    from skops import io
+
+    folder.mkdir(parents=True, exist_ok=True)
+    io.dump(detector.pipeline, folder / PIPELINE)
+    facts = msgspec.json.format(msgspec.json.encode(detector.facts), indent=1) + b"\n"
+    (folder / FACTS).write_bytes(facts)
+
+
+def load(folder: Path) -> Detector:
+    """Read a detector; a file with types that it has no use for is refused before they are made.
+
+    Raises:
+      UserError: no such files, damaged ones, or ones that hold what they should not.
+    """
+    path = folder / FACTS
+    try:
+        facts = msgspec.json.decode(path.read_bytes(), type=Facts)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise UserError(f"{path}: {error}; train again with --overwrite") from error
+    require("skops", facts.model)
+    from skops import io
+
+    path = folder / PIPELINE
+    try:
+        strangers = sorted(set(io.get_untrusted_types(file=path)) - set(TRUSTED))
+        if strangers:
+            raise UserError(f"{path}: holds {strangers[0]}, which no classical model does")
+        pipeline = io.load(path, trusted=list(TRUSTED))
+    except UserError:
+        raise
+    except Exception as error:  # of a damaged file: skops lets through whatever goes wrong
+        raise UserError(
+            f"{path}: cannot be read with scikit-learn {sklearn.__version__} ({error}); it was "
+            f"written with {facts.scikit_learn}: train again with --overwrite"
+        ) from error
+    if not isinstance(pipeline, Pipeline):
+        raise UserError(f"{path}: holds no pipeline of scikit-learn")
+    return Detector(facts, pipeline)
