@@ -9,7 +9,11 @@ from dfbench.commands.setup import make_reporter
 
 
 def leaderboard(args: argparse.Namespace) -> None:
-    """Write README.md, leaderboard.csv and matrix.png from the result cards found."""
+    """Write README.md, index.html, leaderboard.csv and matrix.png from the result cards found.
+
+    Detectors are ranked by their mean cross-dataset video AUC, with intervals and ties where the
+    score files lie beside the cards. Numbers from papers come as a part of their own, in grey.
+    """
     from dfbench.workflow.pages import leaderboard as write_pages
     from dfbench.workflow.pages import load, matrix_text
 

@@ -158,39 +158,45 @@ def _drawn_aucs(panel: Panel, resamples: int, seed: int) -> Float64[np.ndarray, 
 
 def _draws(
     label: Int[np.ndarray, " videos"], resamples: int, seed: int
-) -> Iterator[Int64[np.ndarray, "videos draws"]]:
+) -> Iterator[Int[np.ndarray, "videos draws"]]:
     """Yield how often each video is drawn; each class keeps its number of videos."""
     rng = np.random.default_rng(seed)
     classes = [np.flatnonzero(label == value) for value in (0, 1)]
+    most = 2 * len(classes[0]) * len(classes[1])  # any sum of `weighted_aucs`
+    kind = np.int32 if most < 2**31 else np.int64
     chunk = max(1, CHUNK_ELEMENTS // max(len(label), 1))
     for start in range(0, resamples, chunk):
         count = min(chunk, resamples - start)
-        weights = np.zeros((len(label), count), np.int64)
+        weights = np.zeros((len(label), count), kind)
         for members in (m for m in classes if len(m)):
-            even = np.full(len(members), 1 / len(members))
-            weights[members] = rng.multinomial(len(members), even, size=count).T
+            drawn = rng.integers(len(members), size=(count, len(members)))
+            drawn += len(members) * np.arange(count)[:, None]  # a place for each draw and video
+            times = np.bincount(drawn.ravel(), minlength=count * len(members))
+            weights[members] = times.reshape(count, len(members)).T
         yield weights
 
 
 def weighted_aucs(
     label: Int[np.ndarray, " videos"],
     score: Float64[np.ndarray, " videos"],
-    weights: Int64[np.ndarray, "videos draws"],
+    weights: Int[np.ndarray, "videos draws"],
 ) -> Float64[np.ndarray, " draws"]:
     """Return the AUC with each column of weights; NaN where a class has no weight.
 
     Videos without a score (NaN) do not count. Sums are of integers, and so the same everywhere.
     """
-    seen = np.flatnonzero(~np.isnan(score))
-    order = seen[np.argsort(score[seen], kind="stable")]
-    ordered, fake = score[order], (label[order] == 1)[:, None]
-    drawn = weights[order]
-    fakes, reals = drawn * fake, drawn * ~fake
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(order) else order
-    if len(starts) < len(order):  # equal scores: half a win
-        fakes, reals = (np.add.reduceat(part, starts, axis=0) for part in (fakes, reals))
-    twice_below = 2 * np.cumsum(reals, axis=0) - reals
-    wins = (fakes * twice_below).sum(axis=0)
-    pairs = 2 * fakes.sum(axis=0) * reals.sum(axis=0)
+    seen = ~np.isnan(score)
+    fake, real = np.flatnonzero(seen & (label == 1)), np.flatnonzero(seen & (label == 0))
+    real = real[np.argsort(score[real], kind="stable")]
+    below = np.searchsorted(score[real], score[fake], "left")
+    up_to = np.searchsorted(score[real], score[fake], "right")
+    fakes, reals = weights[fake], weights[real]
+    weight_up_to = np.zeros((len(real) + 1, weights.shape[1]), weights.dtype)
+    np.cumsum(reals, axis=0, out=weight_up_to[1:])
+    twice_below = weight_up_to[below]
+    # Equal scores are half a win.
+    twice_below += twice_below if (below == up_to).all() else weight_up_to[up_to]
+    wins = np.einsum("vd,vd->d", fakes, twice_below)
+    pairs = 2 * fakes.sum(axis=0, dtype=np.int64) * reals.sum(axis=0, dtype=np.int64)
     auc: np.ndarray = np.divide(wins, pairs, out=np.full(len(wins), np.nan), where=pairs > 0)
     return auc

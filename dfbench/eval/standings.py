@@ -58,7 +58,7 @@ def standings(
         groups[card.protocol or "", card.cell.train, training_data_key(card)].append(one)
     return tuple(
         _group(protocol, train, members, resamples, confidence)
-        for (protocol, train, _), members in sorted(groups.items(), key=lambda item: item[0])
+        for (protocol, train, _), members in sorted(groups.items(), key=lambda item: (not item[0][1], item[0]))
     )
 
 
@@ -80,6 +80,7 @@ def _group(
             if not columns or not columns <= set(places)
         ),
         confidence=confidence,
+        resamples=resamples,
     )
     if not columns:
         why = "no dataset that most of them were scored on" if seen else "no cross-dataset result"

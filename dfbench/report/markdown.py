@@ -1,4 +1,4 @@
-"""The leaderboard's page."""
+"""The leaderboard's page in markdown."""
 
 from __future__ import annotations
 
@@ -11,46 +11,77 @@ from pathlib import Path
 from dfbench.report.matrix import (
     Entry,
     Matrix,
+    column_label,
     legend,
     marks,
     matrix,
     mean_across,
+    model_label,
     n_text,
     plain,
     same_n,
     shared,
     spread_text,
+    train_label,
     undefined,
     value_text,
 )
+from dfbench.report.measures import MEASURES
 from dfbench.report.overlap import overlap_words
+from dfbench.report.published import (
+    METRICS,
+    NOTICE,
+    PublishedResult,
+    PublishedTable,
+    published_tables,
+    value_notes,
+)
+from dfbench.report.ranking import explain, group_title, interval, rank_text, seeds_words
 from dfbench.results.card import Coverage, DatasetFingerprint, Metric, ResultCard
+from dfbench.results.standings import Standing, StandingGroup
 from dfbench.results.store import SUFFIX, StoredCard
 
 SPECIAL = frozenset("\\`*[]<>|~$&")
 
-# Of the second table, in this order.
-METRICS = {
-    "video_auc": "video AUC",
-    "video_auc_all": "video AUC, all videos",
-    "frame_auc": "frame AUC",
-    "video_ap": "video AP",
-    "frame_ap": "frame AP",
-    "video_eer": "video EER",
-    "video_accuracy": "video accuracy",
-    "frame_accuracy": "frame accuracy",
-}
+# Of the table of all cells, in this order; leaderboard.csv has the others.
+SHOWN = (
+    "video_auc",
+    "video_auc_all",
+    "frame_auc",
+    "video_ap",
+    "video_eer",
+    "video_balanced_accuracy",
+    "video_accuracy",
+)
 WITH_INTERVAL = ("video_auc", "frame_auc")
 
+EMPTY = """No results yet. Train a detector, score it on another dataset, and write this page again:
 
-def leaderboard_markdown(cards: Sequence[StoredCard], out: Path, picture: str | None) -> str:
+```
+dfbench run --train synth_swap --eval synth_blend --model meso4
+dfbench leaderboard runs --out leaderboard
+```"""
+
+
+def leaderboard_markdown(
+    cards: Sequence[StoredCard],
+    out: Path,
+    picture: str | None,
+    standings: Sequence[StandingGroup] = (),
+    published: Sequence[PublishedResult] = (),
+) -> str:
     """Return the text of the page.
 
     Args:
       cards: In the order in which the tables list them.
       out: The page's folder; the paths of cards are written relative to it.
       picture: File name of the heat map beside the page; None: without it.
+      standings: Who ranks where.
+      published: Numbers from papers and reports.
     """
+    if not cards:
+        parts = ["# Cross-dataset leaderboard", EMPTY, *_published(published)]
+        return "\n\n".join(parts) + "\n"
     table = matrix(stored.card for stored in cards)
     data = unique_data(stored.card for stored in cards)
     word = "card" if len(cards) == 1 else "cards"
@@ -65,12 +96,14 @@ def leaderboard_markdown(cards: Sequence[StoredCard], out: Path, picture: str | 
     if picture:
         parts.append(f"![Heat map of the table above]({picture})")
     parts += [
+        "`index.html` beside this page has this table for every metric, to sort and to filter.",
+        *_ranking(standings, table),
         "## How to read it",
         _bullets(_how_to_read(table)),
         "## All metrics",
         "One row a cell and seed. `leaderboard.csv` has these at full precision, the intervals of "
         "all metrics, and why one is undefined. *All videos*: a video without any detected face is "
-        "scored 0.5. Accuracy is taken at the threshold 0.5. *Coverage*: clips with a detected "
+        "scored 0.5. Accuracies are taken at the threshold 0.5. *Coverage*: clips with a detected "
         "face, of all clips of the evaluated split. *Overlap*: what training and evaluated data "
         "share.",
         _metrics_table(cards),
@@ -79,6 +112,7 @@ def leaderboard_markdown(cards: Sequence[StoredCard], out: Path, picture: str | 
         "and hashes of scores, checkpoint and data.",
         _data_table(data),
         _provenance_table(cards, out, data),
+        *_published(published),
         "",
     ]
     return "\n\n".join(parts).rstrip("\n") + "\n"
@@ -118,7 +152,7 @@ def _how_to_read(table: Matrix) -> list[str]:
 def _matrix_table(table: Matrix) -> str:
     columns = range(len(table.columns))
     same = [same_n(table, j) for j in columns]
-    names = [escape(f"{c.eval} {c.tag}".strip()) for c in table.columns]
+    names = [escape(column_label(c)) for c in table.columns]
     counts = [f" (n={n})" if n else "" for n in same]
     head = ["model", "trained on", *map("".join, zip(names, counts, strict=True))]
     means = [mean_across(table, i) for i in range(len(table.rows))]
@@ -126,7 +160,7 @@ def _matrix_table(table: Matrix) -> str:
     body = []
     for i, row in enumerate(table.rows):
         entries = [_entry(table.entries.get((i, j)), same[j] is None) for j in columns]
-        line = [escape(row.model), escape(f"{row.train} {row.tag}".strip()), *entries]
+        line = [escape(model_label(row)), escape(train_label(row)), *entries]
         mean, count = means[i]
         if compared:
             line.append(f"{mean:.3f} ({count})" if count else "-")
@@ -146,15 +180,17 @@ def _entry(entry: Entry | None, with_n: bool) -> str:
 
 def _metrics_table(cards: Iterable[StoredCard]) -> str:
     first = ["model", "trained on", "scored on", "seed", "videos", "frames"]
-    head = [*first, *METRICS.values(), "coverage", "overlap"]
+    head = [*first, *(MEASURES[key].label for key in SHOWN), "coverage", "overlap"]
     body = []
     for stored in cards:
         card, cell = stored.card, stored.card.cell
         within = "†" if card.role == "within" else ""
-        name = [escape(cell.model), escape(cell.train), escape(cell.eval) + within, str(cell.seed)]
+        model = f"{cell.model} (scores handed in)" if card.origin != "run" else cell.model
+        train = cell.train or "not known"
+        name = [escape(model), escape(train), escape(cell.eval) + within, str(cell.seed)]
         counted = [card.metrics.get(key) for key in ("video_auc", "frame_auc")]
         n = [str(metric.n) if metric else "-" for metric in counted]
-        values = [_metric(card.metrics.get(key), key in WITH_INTERVAL) for key in METRICS]
+        values = [_metric(card.metrics.get(key), key in WITH_INTERVAL) for key in SHOWN]
         body.append([*name, *n, *values, coverage_text(card), overlap_text(card)])
     return _table(head, body)
 
@@ -167,6 +203,80 @@ def _metric(metric: Metric | None, with_interval: bool) -> str:
     if metric.low is None or metric.high is None:
         return f"{metric.value:.3f} [no interval]"
     return f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}]"
+
+
+def _ranking(groups: Sequence[StandingGroup], table: Matrix) -> list[str]:
+    if not groups:
+        return []
+    rows = {row.key: row for row in table.rows}
+    columns = {column.key: column_label(column) for column in table.columns}
+    parts = ["## Ranking across datasets", _bullets(escape(line) for line in explain(groups))]
+    for group in groups:
+        counted = ", ".join(columns[c] for c in group.columns)
+        lines = [f"Mean over: {counted}." if counted else ""]
+        if group.left_out:
+            some = ", ".join(columns[c] for c in group.left_out)
+            lines.append(f"Not counted, since only some have it: {some}.")
+        lines.append(f"{group.note[0].upper()}{group.note[1:]}." if group.note else "")
+        head = ["rank", "model", "mean video AUC", "ties", "seeds"]
+        body = [
+            [_rank(one), escape(model_label(rows[one.row]) + f" {rows[one.row].tag}".rstrip())]
+            + _standing(one, [columns[c] for c in one.missing])
+            for one in group.standings
+        ]
+        parts += [
+            f"### {escape(group_title(group))}",
+            _table(head, body),
+            escape(" ".join(line for line in lines if line)),
+        ]
+    return parts
+
+
+def _rank(one: Standing) -> str:
+    return "-" if one.rank is None else f"{one.rank} {rank_text(one)}".strip()
+
+
+def _standing(one: Standing, missing: Sequence[str]) -> list[str]:
+    if one.rank is None or one.mean is None:
+        why = f"not ranked: lacks {', '.join(missing)}" if missing else "not ranked"
+        return [escape(why), "-", "-"]
+    return [f"{one.mean:.3f} {interval(one)}", one.letters or "-", seeds_words(one)]
+
+
+def _published(results: Sequence[PublishedResult]) -> list[str]:
+    """Return the numbers of others; of a source with AUCs only those, for length."""
+    tables = published_tables(results)
+    if not tables:
+        return []
+    with_auc = {table.source for table in tables if table.metric == "auc"}
+    parts = [
+        "## Published numbers, not comparable",
+        escape(NOTICE) + " `published.csv` has all of them, with other metrics. † is "
+        "within-dataset, ? could not be checked.",
+    ]
+    for table in tables:
+        if table.metric == "auc" or table.source not in with_auc:
+            parts += _published_table(table)
+    return parts
+
+
+def _published_table(table: PublishedTable) -> list[str]:
+    noted = any(note for *_, note in table.rows)
+    body = []
+    for i, (detector, train, note) in enumerate(table.rows):
+        found = [table.values.get((i, j)) for j in range(len(table.columns))]
+        cells = [
+            "-" if v is None else f"{v.value:.3f}{'†' * v.within}{'' if v.checked else '?'}"
+            for v in found
+        ]
+        body.append([escape(detector), escape(train), *cells, *([escape(note)] if noted else [])])
+    head = ["detector", "trained on", *(escape(name) for name in table.columns)]
+    lines = [f"**Mismatch**: {escape(table.warning)}.", *map(escape, value_notes(table))]
+    return [
+        f"### {escape(table.source)}: {METRICS[table.metric]}",
+        _table([*head, "note"] if noted else head, body),
+        _bullets(lines),
+    ]
 
 
 def coverage_text(card: ResultCard) -> str:
@@ -184,7 +294,7 @@ def coverage_text(card: ResultCard) -> str:
 def overlap_text(card: ResultCard) -> str:
     """Return what training and evaluated data share."""
     if card.audit is None:
-        return "not known"
+        return "not checked"
     text = overlap_words(card.audit) or "none found"
     return f"{text} ({escape(card.audit.note)})" if card.audit.note else text
 

@@ -246,8 +246,9 @@ def marks(entry: Entry) -> str:
 def legend(table: Matrix) -> list[str]:
     """Return the sentences that a reader of this matrix needs, as plain text."""
     lines = [
-        "Video AUC: area under the ROC curve over videos, each scored by the mean of its frames; "
-        "0.5 is chance. n: videos counted (those with a detected face).",
+        "Video AUC: area under the ROC curve over videos, each with one score (the mean of its "
+        "frames, where the settings say nothing else); 0.5 is chance. n: videos counted (those "
+        "with a detected face).",
         *(f"{line}." for line in legend_of_marks(table)),
     ]
     return [*lines, *(f"{tag}: {note}." for tag, note in sorted(_tags(table)))]

@@ -30,11 +30,12 @@ from dfbench.report.matrix import (
     legend_of_marks,
     marks,
     matrix,
+    model_label,
     n_text,
-    plain,
     same_n,
     seeds_text,
     short,
+    train_label,
     value_text,
 )
 from dfbench.results.card import ResultCard
@@ -145,14 +146,14 @@ def _label_rows(axes: Axes, table: Matrix) -> float:
     heads = {"fontsize": 8, "color": GREY, "ha": "right", "va": "bottom"}
     drawn = [_note(axes, "trained on", (0, 0), (left, 5), **heads)]
     for i, row in enumerate(table.rows):
-        name = fold(plain(f"{row.train} {row.tag}".strip()), 24)
+        name = fold(train_label(row), 24)
         drawn.append(_note(axes, name, (0, i + 0.5), (left, 0), fontsize=8, ha="right"))
     left -= _points(drawn) + 14
     drawn = [_note(axes, "model", (0, 0), (left, 5), **heads)]
-    groups = [list(group) for _, group in itertools.groupby(table.rows, key=lambda row: row.model)]
+    groups = [list(group) for _, group in itertools.groupby(table.rows, key=model_label)]
     start = 0
     for group in groups:
-        name, middle = fold(plain(group[0].model), 24), (0, start + len(group) / 2)
+        name, middle = fold(model_label(group[0]), 24), (0, start + len(group) / 2)
         drawn.append(_note(axes, name, middle, (left, 0), fontsize=8, ha="right"))
         start += len(group)
     left -= _points(drawn)

@@ -58,7 +58,14 @@ def settings(card: ResultCard) -> dict[str, Any]:
                 flat[prefix + key] = value
 
     flatten(card.config, "")
-    return {k: v for k, v in flat.items() if k not in APART and not k.startswith("scoring.")}
+    kept = {k: v for k, v in flat.items() if k not in APART and not k.startswith("scoring.")}
+    # Of scoring only what changes a video's score; earlier versions had only the default.
+    aggregate = flat.get("scoring.aggregate", "mean")
+    if aggregate != "mean":
+        kept["scoring.aggregate"] = aggregate
+    if aggregate == "top_k":
+        kept["scoring.top_k"] = flat.get("scoring.top_k")
+    return kept
 
 
 def _identity(data: DatasetFingerprint) -> list[Any]:

@@ -35,5 +35,6 @@ class StandingGroup:
     left_out: tuple[ColumnKey, ...]  # that only some detectors have
     standings: tuple[Standing, ...]  # by rank, then those without one
     confidence: float
+    resamples: int  # draws of the videos behind intervals
     tests: int = 0  # pairs compared
     note: str = ""  # why something is missing
