@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
-from pyarrow.csv import write_csv
 
 from dfbench.config import DataConfig, ScoringConfig, hash_values
 from dfbench.data.audit import find_overlap
@@ -322,8 +320,8 @@ def write_template(
         columns = {"video": [key for key, _ in rows], "frame": [frame for _, frame in rows]}
     else:
         columns["path"] = [clip.path for clip in clips]
-    columns["p_fake"] = [None] * len(columns["video"])
-    table = pa.table(columns)
-    with system_errors(out):
-        write_csv(table, out)
-    return len(table)
+    with system_errors(out), out.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*columns, "p_fake"])
+        writer.writerows((*row, "") for row in zip(*columns.values(), strict=True))
+    return len(columns["video"])
