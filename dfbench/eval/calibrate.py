@@ -86,4 +86,4 @@ def best_temperature(
     found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
     if min(found.x - low, high - found.x) < 1e-3:
         return None
-    return float(np.exp(found.x))
+    return float(f"{np.exp(found.x):.4g}")  # the next digits are the optimizer's

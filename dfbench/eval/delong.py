@@ -35,8 +35,14 @@ def delong(
     overall = rankdata(scores, axis=1)
     above = (overall[:, fake] - rankdata(scores[:, fake], axis=1)) / n  # of each fake
     below = 1 - (overall[:, ~fake] - rankdata(scores[:, ~fake], axis=1)) / m  # of each real
-    covariance = np.atleast_2d(np.cov(above)) / m + np.atleast_2d(np.cov(below)) / n
-    return above.mean(axis=1), covariance
+    return above.mean(axis=1), _covariance(above) / m + _covariance(below) / n
+
+
+def _covariance(values: Float64[np.ndarray, "k n"]) -> Float64[np.ndarray, "k k"]:
+    apart = values - values.mean(axis=1, keepdims=True)
+    # Not a product of matrices, whose order of summation is the library's.
+    products: np.ndarray = np.einsum("in,jn->ij", apart, apart)
+    return products / (values.shape[1] - 1)
 
 
 def paired_p_value(

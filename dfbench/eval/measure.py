@@ -1,20 +1,54 @@
-"""Everything a card says about a table of scores: a pure function of score files."""
+"""Everything a card says about a table of scores: a pure function of score files.
+
+Metrics are named by what they count: `video_*` videos with a detected face, `video_*_all` every
+video, where one without a detected face is scored 0.5, and `frame_*` frames. Thresholds are 0.5, or
+with `_source_val` the one chosen on source val; `_calibrated` is after its temperature.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 import numpy as np
 from jaxtyping import Bool
 
 from dfbench.config import ScoringConfig
 from dfbench.eval.calibrate import calibrate
-from dfbench.eval.metrics import compute_metrics
-from dfbench.eval.table import ScoreTable
+from dfbench.eval.metrics import (
+    AVERAGED,
+    COUNTED,
+    Draws,
+    Sample,
+    metrics_of,
+    prevalence,
+)
+from dfbench.eval.roc import RANKED
+from dfbench.eval.samples import Scores
+from dfbench.eval.statistics import person_clusters
+from dfbench.eval.table import ScoreTable, dense_codes
 from dfbench.eval.videos import VideoScores, video_scores
 from dfbench.results.card import Calibration, Confusion, Metric
 
 THRESHOLD = 0.5  # fixed, of P(fake)
+VIDEO = (*RANKED, *COUNTED, *AVERAGED)
+ALL = ("auc", "ap", "eer", "accuracy", "balanced_accuracy")
+FRAME = ("auc", "partial_auc", "ap", "eer", "accuracy", "balanced_accuracy", *AVERAGED)
+PART = ("auc", "ap", "eer", "recall_fake", "balanced_accuracy")  # of a part, over videos
+NO_VAL = "no scores of a source val split"
+
+METRIC_NAMES = (
+    *(f"video_{name}" for name in VIDEO),
+    "video_auc_by_identity",  # with the interval over people instead of videos
+    "prevalence",  # share of fakes among the videos: average precision of chance
+    *(f"video_{name}_source_val" for name in COUNTED),
+    *(f"video_{name}_calibrated" for name in AVERAGED),
+    *(f"video_{name}_all" for name in ALL),
+    *(f"frame_{name}" for name in FRAME),
+    "frame_prevalence",
+    *(f"frame_{name}_calibrated" for name in AVERAGED),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +64,7 @@ class Measured:
 def measure(
     table: ScoreTable, val: ScoreTable | None, scoring: ScoringConfig, *, seed: int
 ) -> Measured:
-    """Return the numbers of a card.
+    """Return the numbers of a card; the order of the rows does not matter.
 
     Args:
       table: Scores of the evaluated split.
@@ -42,17 +76,21 @@ def measure(
     Raises:
       ValueError: a video with two labels.
     """
-    videos = video_scores(table, scoring.aggregate, scoring.top_k)
-    calibration = (
-        None if val is None else calibrate(val, video_scores(val, scoring.aggregate, scoring.top_k))
-    )
-    confusion = {"fixed": confusion_at(videos, THRESHOLD)}
+    scores = Scores.of(table, scoring)
+    calibration = None
+    if val is not None:
+        calibration = calibrate(val, video_scores(val, scoring.aggregate, scoring.top_k))
+    draws = Draws(resamples=scoring.resamples, confidence=scoring.confidence, seed=seed)
+    metrics = _whole(scores, calibration, draws)
+    confusion = {"fixed": confusion_at(scores.videos, THRESHOLD)}
     if calibration is not None and calibration.threshold is not None:
-        confusion["source_val"] = confusion_at(videos, calibration.threshold)
-    metrics = compute_metrics(
-        table, resamples=scoring.resamples, confidence=scoring.confidence, seed=seed
+        confusion["source_val"] = confusion_at(scores.videos, calibration.threshold)
+    return Measured(
+        metrics={name: metrics[name] for name in METRIC_NAMES},
+        breakdown={name: _part(scores, kept, draws) for name, kept in _parts(scores.videos)},
+        confusion=confusion,
+        calibration=calibration,
     )
-    return Measured(metrics=metrics, confusion=confusion, calibration=calibration)
 
 
 def confusion_at(videos: VideoScores, threshold: float) -> Confusion:
@@ -67,3 +105,71 @@ def confusion_at(videos: VideoScores, threshold: float) -> Confusion:
         real_as_fake=int((~fake & called).sum()),
         real_as_real=int((~fake & ~called).sum()),
     )
+
+
+def _parts(videos: VideoScores) -> Iterator[tuple[str, Bool[np.ndarray, " videos"]]]:
+    """Yield the parts of a breakdown by name, and the videos in them."""
+    fake = videos.label == 1
+    for name in videos.manipulation[fake].used():
+        own = fake & videos.manipulation.equal_to(name)
+        if name:
+            datasets = np.unique(videos.dataset.codes[own])
+            yield f"manipulation/{name}", own | (~fake & np.isin(videos.dataset.codes, datasets))
+    names = videos.dataset.used()
+    if len(names) > 1:
+        for name in names:
+            yield f"dataset/{name}", videos.dataset.equal_to(name)
+
+
+def _whole(scores: Scores, calibration: Calibration | None, draws: Draws) -> dict[str, Metric]:
+    """Return all metrics of a table."""
+    video, frame = scores.video_sample(), scores.frame_sample()
+    found = _named("video", metrics_of(video, VIDEO, draws))
+    found["video_auc_by_identity"] = _by_identity(scores, video, draws)
+    found["prevalence"] = prevalence(video)
+    found |= _named("video", metrics_of(scores.all_sample(), ALL, draws), "_all")
+    found |= _named("frame", metrics_of(frame, FRAME, draws))
+    found["frame_prevalence"] = prevalence(frame)
+    threshold = calibration.threshold if calibration else None
+    temperature = calibration.temperature if calibration else None
+    why = calibration.reason if calibration else NO_VAL
+    if threshold is None:
+        called = _undefined(COUNTED, video, why)
+    else:
+        called = metrics_of(video, tuple(COUNTED), draws, threshold=threshold)
+    found |= _named("video", called, "_source_val")
+    cooled: tuple[Sample, ...] = scores.calibrated(temperature) if temperature else ()
+    for level, sample, cool in zip_longest(("video", "frame"), (video, frame), cooled):
+        after = (
+            metrics_of(cool, tuple(AVERAGED), draws) if cool else _undefined(AVERAGED, sample, why)
+        )
+        found |= _named(level, after, "_calibrated")
+    return found
+
+
+def _part(scores: Scores, kept: Bool[np.ndarray, " videos"], draws: Draws) -> dict[str, Metric]:
+    """Return the metrics of some videos."""
+    video = scores.video_sample(kept)
+    found = _named("video", metrics_of(video, PART, draws))
+    found["prevalence"] = prevalence(video)
+    found |= _named("video", metrics_of(scores.all_sample(kept), ("auc",), draws), "_all")
+    return found | _named("frame", metrics_of(scores.frame_sample(kept), ("auc",), draws))
+
+
+def _by_identity(scores: Scores, video: Sample, draws: Draws) -> Metric:
+    """Return the AUC with its interval over people; a video of nobody known is its own."""
+    people = scores.videos.identity
+    if people is None or not any(people[scores.seen].used()):
+        return Metric(value=None, n=len(video), reason="who is seen is not known")
+    people = people[scores.seen]
+    own = np.where(people.equal_to(""), 1 + np.arange(len(people)), 0)
+    clusters = person_clusters(dense_codes(people.codes, own), draws.seed)
+    return metrics_of(video, ("auc",), draws, clusters=clusters)["auc"]
+
+
+def _undefined(names: Iterable[str], sample: Sample, reason: str) -> dict[str, Metric]:
+    return {name: Metric(value=None, n=len(sample), reason=reason) for name in names}
+
+
+def _named(level: str, found: dict[str, Metric], end: str = "") -> dict[str, Metric]:
+    return {f"{level}_{name}{end}": metric for name, metric in found.items()}

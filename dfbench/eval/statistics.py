@@ -1,169 +1,250 @@
-"""Bootstrap over videos: weighted ranking metrics for many resamples at once.
+"""Bootstrap over videos or identities: metrics of many resamples at once.
 
-A resample is a row of integer weights, one a video: how often it was drawn. Frames take the weight
-of their video, so frame-level intervals account for the likeness of a video's frames. Drawing is
-with replacement and stratified by label: every resample has as many real and as many fake videos
-as the data, so no resample lacks a class. The intervals are thus conditional on the class counts.
-Percentile intervals (Efron 1979).
+A resample is a row of whole weights, one a cluster (a video, or all videos of a person): how often
+it was drawn. Frames take the weight of their video, so intervals of frame metrics account for the
+likeness of a video's frames. Videos are drawn with replacement and stratified by label: every
+resample has as many real and as many fake videos as the data, so no resample lacks a class, and
+the intervals are conditional on the class counts, which a dataset's authors chose.
+
+Two roundings make large tables possible; neither touches the metric itself.
+- Of a class with more than `CLUSTERS` videos, videos are put together at random into that many
+  groups of equal size, which are drawn as wholes. Such groups are as independent as videos are;
+  the interval's length is then uncertain by 1.1 % (1 / sqrt(2 CLUSTERS)), less than drawing 1,000
+  times makes it.
+- Of more than `GROUPS` different scores, neighbours share one of `BINS` bins of equal mass. The
+  resampled values are shifted by what that does to the metric of all data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int, Num
+from jaxtyping import Float, Float64, Int, Int64, Num
 
-CHUNK_ELEMENTS = 1 << 20  # weights held at once; arrays of it take 8 MiB
+from dfbench.eval.roc import RANKED, Curve
+
+CHUNK_ELEMENTS = 1 << 18  # weights held at once; arrays of it take 2 MiB and stay in the cache
+CLUSTERS = 1 << 12
+GROUPS = 1 << 15
+BINS = 1 << 12
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """What is drawn: the cluster of each video, and the stratum of each cluster."""
+
+    of: Int[np.ndarray, " videos"]
+    stratum: Int[np.ndarray, " clusters"]
+
+
+def video_clusters(label: Int[np.ndarray, " videos"], seed: int) -> Clusters:
+    """Return videos, or groups of them, stratified by label."""
+    return _clusters(np.arange(len(label)), label, seed)
+
+
+def person_clusters(person: Int[np.ndarray, " videos"], seed: int) -> Clusters:
+    """Return people by their videos' numbers; not stratified, since one is in both classes."""
+    people = np.zeros(int(person.max(initial=-1)) + 1, np.int64)
+    return _clusters(person, people, seed)
+
+
+def _clusters(
+    of: Int[np.ndarray, " videos"], stratum: Int[np.ndarray, " units"], seed: int
+) -> Clusters:
+    """Put the units of a large stratum together at random."""
+    cluster = np.empty(len(stratum), np.int64)
+    kept: list[int] = []
+    rng = np.random.default_rng([seed, 1])
+    for value in np.unique(stratum):
+        units = np.flatnonzero(stratum == value)
+        size = min(len(units), CLUSTERS)
+        place = np.arange(len(units)) if size == len(units) else rng.permutation(len(units)) % size
+        cluster[units] = sum(kept) + place
+        kept.append(size)
+    return Clusters(cluster[of], np.repeat(np.unique(stratum), kept))
 
 
 def resample_weights(
-    label: Int[np.ndarray, " videos"], resamples: int, seed: int, rows: int
-) -> Iterator[Float64[np.ndarray, "chunk videos"]]:
+    stratum: Int[np.ndarray, " clusters"], resamples: int, seed: int, rows: int
+) -> Iterator[Int64[np.ndarray, "chunk clusters"]]:
     """Yield the weights of `resamples` bootstrap resamples in chunks.
 
     Args:
-      label: Of each video; strata.
+      stratum: Of each cluster; each keeps its number of clusters. For videos their label.
       resamples: How many in all.
       seed: Equal seeds give equal weights, whatever the size of the chunks.
       rows: Elements that a caller will hold for each resample; bounds the size of a chunk.
     """
-    rng = np.random.default_rng(seed)
-    strata = [np.flatnonzero(label == value) for value in np.unique(label)]
-    chunk = max(1, CHUNK_ELEMENTS // max(rows, len(label), 1))
+    values = np.unique(stratum)
+    strata = [np.flatnonzero(stratum == value) for value in values]
+    # A generator each: the draws of a stratum do not depend on the others, nor on the chunks.
+    generators = [np.random.default_rng([seed, int(value)]) for value in values]
+    chunk = max(1, CHUNK_ELEMENTS // max(rows, len(stratum), 1))
     for start in range(0, resamples, chunk):
         count = min(chunk, resamples - start)
-        weights = np.zeros((count, len(label)))
-        for row in weights:  # one by one: the draws do not depend on the chunks
-            for members in strata:
-                drawn = rng.integers(len(members), size=len(members))
-                row[members] = np.bincount(drawn, minlength=len(members))
+        weights = np.zeros((count, len(stratum)), np.int64)
+        for members, rng in zip(strata, generators, strict=True):
+            size = len(members)
+            drawn = rng.integers(size, size=(count, size))
+            drawn += np.arange(0, count * size, size)[:, None]
+            weights[:, members] = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(
+                count, size
+            )
         yield weights
 
 
 class Ranking:
     """Examples in falling order of their score, equal scores as one group.
 
-    Made once for a metric and used for every resample.
+    Made once for a sample and used for every resample.
     """
 
     def __init__(
         self,
         label: Int[np.ndarray, " n"],
         score: Float[np.ndarray, " n"],
-        video: Int[np.ndarray, " n"],
+        cluster: Int[np.ndarray, " n"],
     ) -> None:
         order = np.argsort(-score, kind="stable")
         ordered = score[order]
-        self._starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-        self._video = video[order]
-        self._fake: Bool[np.ndarray, " n"] = label[order] == 1
+        last = np.r_[ordered[1:] != ordered[:-1], True][: len(order)]
+        self._ends = np.flatnonzero(last)  # of the groups
+        self._cluster = cluster[order]
+        self._fake: Int64[np.ndarray, " n"] = (label[order] == 1).astype(np.int64)
+
+    @property
+    def rows(self) -> int:
+        """Number of examples."""
+        return len(self._cluster)
+
+    @property
+    def size(self) -> int:
+        """Number of groups."""
+        return len(self._ends)
+
+    def whole(self) -> Curve:
+        """Return the curve of the data."""
+        return self._curve(np.ones((1, self.rows), np.int64))
+
+    def curve(self, weights: Int[np.ndarray, "chunk clusters"]) -> Curve:
+        """Return the curves of resamples."""
+        return self._curve(np.take(weights.astype(np.int64, copy=False), self._cluster, axis=1))
+
+    def _curve(self, drawn: Int64[np.ndarray, "chunk n"]) -> Curve:
+        fake = drawn * self._fake
+        drawn -= fake
+        if self.size == self.rows:
+            return Curve.of(fake, drawn)
+        hits, alarms = (np.cumsum(part, axis=1)[:, self._ends] for part in (fake, drawn))
+        return Curve(np.diff(hits, prepend=0), np.diff(alarms, prepend=0), hits, alarms)
 
     def groups(
-        self, weights: Num[np.ndarray, "chunk videos"]
-    ) -> tuple[Float64[np.ndarray, "chunk groups"], Float64[np.ndarray, "chunk groups"]]:
+        self, weights: Int[np.ndarray, "chunk clusters"]
+    ) -> tuple[Int64[np.ndarray, "chunk groups"], Int64[np.ndarray, "chunk groups"]]:
         """Return the weight of fakes and of reals in each group of equal scores."""
-        drawn = np.take(weights.astype(np.float64, copy=False), self._video, axis=1)
-        fake = np.add.reduceat(drawn * self._fake, self._starts, axis=1)
-        return fake, np.add.reduceat(drawn, self._starts, axis=1) - fake
+        curve = self.curve(weights)
+        return curve.fake, curve.real
+
+    def binned(self, clusters: int) -> Binned:
+        """Return the same in `BINS` bins of about equal mass; equal scores stay together."""
+        ends = self._ends + 1
+        sizes = np.diff(ends, prepend=0)
+        cell = np.repeat((2 * ends - sizes) * BINS // (2 * self.rows), sizes)  # by their middle
+        cell += self._cluster.astype(np.int64) * BINS
+        found = []
+        for label in (1, 0):
+            counts = np.bincount(cell[self._fake == label], minlength=clusters * BINS)
+            table = counts.reshape(clusters, BINS)
+            rows = np.flatnonzero(table.any(axis=1))
+            found.append((rows, table[rows].astype(np.float64)))
+        return Binned(*found)
 
 
-def weighted_auc(
-    fake: Float64[np.ndarray, "chunk groups"], real: Float64[np.ndarray, "chunk groups"]
-) -> Float64[np.ndarray, " chunk"]:
-    """Return the area under the ROC curve; pairs of equal scores count one half."""
-    above = np.cumsum(fake, axis=1) - 0.5 * fake
-    pairs = np.einsum("cg,cg->c", above, real)
-    area: np.ndarray = pairs / (fake.sum(axis=1) * real.sum(axis=1))
-    return area
+@dataclass(frozen=True, eq=False)
+class Binned:
+    """Rows that have a class, and how many of its examples each has in each bin."""
+
+    fake: tuple[Int[np.ndarray, " f"], Float64[np.ndarray, "f bins"]]
+    real: tuple[Int[np.ndarray, " r"], Float64[np.ndarray, "r bins"]]
+    rows = BINS // 16  # counted as less, since products of matrices like large chunks
+
+    def curve(self, weights: Int[np.ndarray, "chunk clusters"]) -> Curve:
+        """Return the curves of resamples."""
+        return Curve.of(
+            *(
+                (weights[:, rows].astype(np.float64) @ table).astype(np.int64)  # exact: counts
+                for rows, table in (self.fake, self.real)
+            )
+        )
 
 
-def weighted_ap(
-    fake: Float64[np.ndarray, "chunk groups"], real: Float64[np.ndarray, "chunk groups"]
-) -> Float64[np.ndarray, " chunk"]:
-    """Return average precision, the sum of precision times gain in recall (as scikit-learn)."""
-    found = np.cumsum(fake, axis=1)
-    called = np.cumsum(fake + real, axis=1)
-    precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
-    ap: np.ndarray = np.einsum("cg,cg->c", precision, fake) / found[:, -1]
-    return ap
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """Values over the resamples."""
 
-
-def weighted_eer(
-    fake: Float64[np.ndarray, "chunk groups"], real: Float64[np.ndarray, "chunk groups"]
-) -> Float64[np.ndarray, " chunk"]:
-    """Return the equal error rate, linear between the points of the ROC curve."""
-    miss = 1 - np.cumsum(fake, axis=1) / fake.sum(axis=1, keepdims=True)
-    alarm = np.cumsum(real, axis=1) / real.sum(axis=1, keepdims=True)
-    return crossing(alarm, miss)
-
-
-def crossing(
-    alarm: Float64[np.ndarray, "chunk points"], miss: Float64[np.ndarray, "chunk points"]
-) -> Float64[np.ndarray, " chunk"]:
-    """Return the rate at which rising false alarms meet falling misses.
-
-    Each curve starts from the point (0 alarms, all missed), which is not among the arguments.
-    """
-    gap = miss - alarm
-    gap[:, -1] = np.minimum(gap[:, -1], -1.0)  # all called fake; exact despite rounding
-    after = np.argmax(gap <= 0, axis=1)
-    row = np.arange(len(gap))
-    first = after == 0
-    gap_before = np.where(first, 1.0, gap[row, after - 1])
-    alarm_before = np.where(first, 0.0, alarm[row, after - 1])
-    part = gap_before / (gap_before - gap[row, after])
-    rate: np.ndarray = alarm_before + part * (alarm[row, after] - alarm_before)
-    return rate
-
-
-RANKING_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "auc": weighted_auc,
-    "ap": weighted_ap,
-    "eer": weighted_eer,
-}
+    ranked: dict[str, Float64[np.ndarray, " resamples"]]
+    sums: dict[str, Float64[np.ndarray, "resamples cells"]]
 
 
 def bootstrap(
-    label: Int[np.ndarray, " n"],
-    score: Float[np.ndarray, " n"],
-    video: Int[np.ndarray, " n"],
-    video_label: Int[np.ndarray, " videos"],
-    names: tuple[str, ...],
+    ranking: Ranking | None,
+    stratum: Int[np.ndarray, " clusters"],
+    names: Sequence[str],
+    sums: dict[str, Num[np.ndarray, "clusters cells"]],
     *,
     resamples: int,
     seed: int,
-) -> dict[str, Float64[np.ndarray, " resamples"]]:
-    """Return the values of metrics over resampled videos.
+) -> Resampled:
+    """Return metrics, and sums over clusters, of resampled clusters.
 
     Args:
-      label: Of each example (a frame or a video), 1 = fake.
-      score: Of each example, P(fake).
-      video: Of each example, the position of its video in `video_label`.
-      video_label: Of each video; each has at least one example.
-      names: Of "auc", "ap", "eer" (both classes must be there) and "accuracy" (at 0.5).
+      ranking: The examples; None: no metric of the ROC curve is wanted.
+      stratum: Of each cluster.
+      names: Of `RANKED`.
+      sums: Tables of what each cluster adds.
       resamples: How many.
       seed: Of the draws.
     """
-    values: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    ranking = Ranking(label, score, video)
-    right = np.bincount(video, weights=(score >= 0.5) == (label == 1), minlength=len(video_label))
-    total = np.bincount(video, minlength=len(video_label)).astype(np.float64)
-    ranked = [name for name in names if name in RANKING_METRICS]
-    for weights in resample_weights(video_label, resamples, seed, len(label)):
-        if ranked:
-            fake, real = ranking.groups(weights)
-        for name in ranked:
-            values[name].append(RANKING_METRICS[name](fake, real))
-        if "accuracy" in names:
-            values["accuracy"].append((weights @ right) / (weights @ total))
-    return {name: np.concatenate(v) for name, v in values.items()}
+    _keep_memory()
+    shift = dict.fromkeys(names, 0.0)
+    source: Ranking | Binned | None = ranking if names else None
+    if isinstance(source, Ranking) and source.size > GROUPS:
+        binned = source.binned(len(stratum))
+        exact, rough = source.whole(), binned.curve(np.ones((1, len(stratum)), np.int64))
+        shift = {name: float((RANKED[name](exact) - RANKED[name](rough))[0]) for name in names}
+        source = binned
+        del exact, rough
+    ranked: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    added: dict[str, list[np.ndarray]] = {name: [] for name in sums}
+    rows = source.rows if source is not None else 1
+    for weights in resample_weights(stratum, resamples, seed, rows):
+        if source is not None:
+            curve = source.curve(weights)
+            for name in names:
+                ranked[name].append(np.clip(RANKED[name](curve) + shift[name], 0, 1))
+        for name, table in sums.items():
+            # Not a product of matrices, whose order of summation is the library's.
+            added[name].append(np.einsum("dc,cs->ds", weights, table))
+    return Resampled(
+        {name: np.concatenate(v) for name, v in ranked.items()},
+        {name: np.concatenate(v) for name, v in added.items()},
+    )
+
+
+def _keep_memory() -> None:
+    """Let the C library keep the memory of freed arrays; asking for it anew takes half the time.
+
+    glibc returns what is larger than the largest block that was freed so far, up to 32 MiB.
+    """
+    np.empty(4_000_000)
 
 
 def percentile_interval(
     values: Float64[np.ndarray, " resamples"], confidence: float
 ) -> tuple[float, float]:
-    """Return the central interval that holds `confidence` of the values."""
+    """Return the central interval that holds `confidence` of the values (Efron 1979)."""
     tail = (1 - confidence) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)

@@ -185,3 +185,12 @@ def dense_codes(*columns: Int[np.ndarray, " rows"]) -> Int32[np.ndarray, " rows"
 def video_codes(table: ScoreTable) -> Int32[np.ndarray, " rows"]:
     """Return the number of each row's video, 0 to videos - 1, in the order of (dataset, video)."""
     return dense_codes(table.dataset.codes, table.video.codes)
+
+
+def in_order(table: ScoreTable) -> ScoreTable:
+    """Return the rows by video and frame, so that sums over them are the same for any order."""
+    key = video_codes(table).astype(np.int64) * (int(table.frame.max(initial=0)) + 2)
+    key += table.frame + 1
+    if (key[1:] >= key[:-1]).all():
+        return table
+    return table.take(np.argsort(key, kind="stable"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
-import hashlib
+import functools
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +16,12 @@ import numpy as np
 from dfbench.config import RunConfig, ScoringConfig, config_hash, read_toml, to_dict
 from dfbench.data.pipeline import SplitView, eval_batches, split_view
 from dfbench.data.prepared import Prepared
-from dfbench.eval.metrics import compute_metrics
+from dfbench.errors import UserError
+from dfbench.eval.measure import METRIC_NAMES, measure
 from dfbench.eval.predict import predict
-from dfbench.eval.scores import UNDETECTED, ScoreTable, score_table, write_scores
-from dfbench.paths import slug
+from dfbench.eval.scores import UNDETECTED, ScoreTable, read_scores, score_table, write_scores
+from dfbench.faces.clip import Split
+from dfbench.paths import folder_name
 from dfbench.progress import SILENT, Reporter
 from dfbench.results.card import (
     Cell,
@@ -31,14 +35,16 @@ from dfbench.results.card import (
 )
 from dfbench.results.coverage import coverage_warnings
 from dfbench.results.environment import environment
-from dfbench.results.store import SCORES, hash_file, read_card, write_card
+from dfbench.results.store import SCORES, VAL_SCORES, hash_file, read_card, write_card
 from dfbench.train import checkpoint
-from dfbench.train.state import abstract_state, build_networks
+from dfbench.train.state import Networks, TrainState, abstract_state, build_networks
 from dfbench.workflow.leaks import SPLIT, audit_run
 from dfbench.workflow.places import Places
 from dfbench.workflow.preparation import prepare_spec
 from dfbench.workflow.record import TrainingRecord, read_record
 from dfbench.workflow.training import CONFIG
+
+VAL: Split = "val"
 
 
 def evaluate(
@@ -54,8 +60,9 @@ def evaluate(
 ) -> tuple[ResultCard, Path]:
     """Score a run's best checkpoint on the test split of `spec`; return the card and its path.
 
-    Writes `scores.parquet` and the card below `run_dir/evals/`. A card of the same checkpoint,
-    crops and scoring is used again.
+    Writes `scores.parquet`, `val_scores.parquet` (the training dataset's val split, on which
+    threshold and temperature are chosen; scored once a run) and the card below `run_dir/evals/`. A
+    card of the same checkpoint, crops and scoring is used again.
 
     Raises:
       UserError: no finished training in `run_dir`, unusable data, or, without `allow_leak`, test
@@ -66,20 +73,28 @@ def evaluate(
     config = dataclasses.replace(config, eval=(spec,), scoring=scoring or config.scoring)
     datasets = prepare_spec(spec, config.data, places, reporter)
     audit = audit_run(run_dir, config.train, spec, datasets, allow_leak=allow_leak)
-    folder = run_dir / "evals" / _folder_name(spec)
+    folder = run_dir / "evals" / folder_name(spec)
     cell = Cell(model=config.model.name, train=config.train, eval=spec, seed=config.seed)
     path = folder / card_name(cell)
+    score = _Scorer(run_dir, config, reporter)
+    val = _val_scores(run_dir, config, places, score, reporter)
     if not overwrite and path.is_file():
         card = read_card(path)
         if card.audit == audit and _still_true(
-            card, folder / SCORES, record, config, datasets, protocol
+            card, folder, val, record, config, datasets, protocol
         ):
             reporter.say(f"reusing the scores of {spec} ({folder})")
             return card, path
     folder.mkdir(parents=True, exist_ok=True)
-    table, times = _score(run_dir, config, datasets, reporter)
-    scores = folder / SCORES
-    write_scores(table, scores)
+    table, seconds = score(datasets, SPLIT, spec)
+    write_scores(table, folder / SCORES)
+    _place(val, folder / VAL_SCORES)
+    measured = measure(
+        read_scores(folder / SCORES),
+        read_scores(folder / VAL_SCORES) if val else None,
+        config.scoring,
+        seed=config.seed,
+    )
     card = ResultCard(
         cell=cell,
         role=role_of(cell),
@@ -92,72 +107,112 @@ def evaluate(
         config_hash=config_hash(config),
         training_hash=record.training_hash,
         datasets=Datasets(train=record.datasets, eval=tuple(d.fingerprint() for d in datasets)),
-        metrics=compute_metrics(
-            table,
-            resamples=config.scoring.resamples,
-            confidence=config.scoring.confidence,
-            seed=config.seed,
-        ),
+        metrics=measured.metrics,
+        breakdown=measured.breakdown,
+        confusion=measured.confusion,
+        calibration=measured.calibration,
         coverage=_coverage(datasets),
         training=record.summary,
         audit=audit,
         environment=environment(devices=True),
-        times=times,
-        files={"scores": hash_file(scores), "checkpoint": record.checkpoint}
+        times=Times(
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            scoring_seconds=seconds,
+            images_per_s=int(np.sum(table.frame != UNDETECTED)) / seconds,
+        ),
+        files={"scores": hash_file(folder / SCORES), "checkpoint": record.checkpoint}
+        | ({"val_scores": hash_file(folder / VAL_SCORES)} if val else {})
         | ({"init": record.init} if record.init else {}),
     )
     write_card(card, path)
     return card, path
 
 
-def _folder_name(spec: str) -> str:
-    """Return a folder name; where the spec is no file name, with a hash that keeps it unique."""
-    name = slug(spec)
-    return name if name == spec else f"{name}-{hashlib.sha256(spec.encode()).hexdigest()[:8]}"
+class _Scorer:
+    """The best checkpoint of a run, loaded when the first split is scored."""
+
+    def __init__(self, run_dir: Path, config: RunConfig, reporter: Reporter) -> None:
+        self._run_dir, self._config, self._reporter = run_dir, config, reporter
+
+    @functools.cached_property
+    def _model(self) -> tuple[TrainState, Networks]:
+        like = abstract_state(self._config, optimizer=False)
+        state = checkpoint.restore(self._run_dir, checkpoint.BEST, like).state
+        return state, build_networks(self._config)
+
+    def __call__(
+        self, datasets: Sequence[Prepared], split: Split, title: str
+    ) -> tuple[ScoreTable, float]:
+        """Return the scores of a split, and the seconds that they took."""
+        view = split_view(datasets, split)
+        state, networks = self._model
+        start = time.perf_counter()
+        size, workers = self._config.scoring.batch_size, self._config.data.workers
+        batches = eval_batches(view, batch_size=size, workers=workers)
+        with self._reporter.bar(f"scoring {title}", "crop") as progress:
+            logits = predict(state, networks, batches, len(view), progress=progress)
+        return _table(view, datasets, logits), time.perf_counter() - start
+
+
+def _val_scores(
+    run_dir: Path, config: RunConfig, places: Places, score: _Scorer, reporter: Reporter
+) -> Path | None:
+    """Return the scores of the training dataset's val split, made first where they are not there.
+
+    None where the run was brought here without its training data; that is said, and the numbers
+    that need them will be null.
+    """
+    path = run_dir / VAL_SCORES
+    with contextlib.suppress(UserError):  # missing, or damaged
+        read_scores(path)
+        return path
+    try:
+        datasets = prepare_spec(config.train, config.data, places, reporter)
+    except UserError as error:
+        reporter.say(f"no threshold and no temperature without {config.train}: {error}")
+        return None
+    table, _ = score(datasets, VAL, f"{config.train} {VAL}")
+    write_scores(table, path)
+    return path
+
+
+def _place(source: Path | None, target: Path) -> None:
+    """Put a copy of a file in its place, or none."""
+    if source is None:
+        target.unlink(missing_ok=True)
+        return
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.copyfile(source, temporary)
+    temporary.replace(target)
 
 
 def _still_true(
     card: ResultCard,
-    scores: Path,
+    folder: Path,
+    val: Path | None,
     record: TrainingRecord,
     config: RunConfig,
     datasets: Sequence[Prepared],
     protocol: str | None,
 ) -> bool:
+    files = {"scores": folder / SCORES} | ({"val_scores": folder / VAL_SCORES} if val else {})
     crops = [d.manifest.crops_sha256 for d in datasets]
     return (
         card.config_hash == config_hash(config)
         and card.protocol == protocol
         and [d.crops_sha256 for d in card.datasets.eval] == crops
         and card.files["checkpoint"] == record.checkpoint
-        and scores.is_file()
-        and card.files["scores"] == hash_file(scores)
+        and set(card.metrics) == set(METRIC_NAMES)
+        and ("val_scores" in card.files) == bool(val)
+        and all(path.is_file() and card.files[k] == hash_file(path) for k, path in files.items())
+        and (val is None or hash_file(val) == card.files["val_scores"])
     )
-
-
-def _score(
-    run_dir: Path, config: RunConfig, datasets: Sequence[Prepared], reporter: Reporter
-) -> tuple[ScoreTable, Times]:
-    view = split_view(datasets, SPLIT)
-    networks = build_networks(config)
-    like = abstract_state(config, optimizer=False)
-    state = checkpoint.restore(run_dir, checkpoint.BEST, like).state
-    start = time.perf_counter()
-    batches = eval_batches(view, batch_size=config.scoring.batch_size, workers=config.data.workers)
-    with reporter.bar(f"scoring {config.eval[0]}", "crop") as progress:
-        logits = predict(state, networks, batches, len(view), progress=progress)
-    seconds = time.perf_counter() - start
-    times = Times(
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        scoring_seconds=seconds,
-        images_per_s=len(view) / seconds,
-    )
-    return _table(view, datasets, logits), times
 
 
 def _table(view: SplitView, datasets: Sequence[Prepared], logits: np.ndarray) -> ScoreTable:
     """Put crops and the videos without a crop into one table."""
     missed = [(d.name, m) for d in datasets for m in d.missed(view.split)]
+    people = zip(view.dataset, view.text("identity"), strict=True)
     return score_table(
         dataset=[*view.dataset, *(name for name, _ in missed)],
         split=[view.split] * (len(view) + len(missed)),
@@ -166,7 +221,13 @@ def _table(view: SplitView, datasets: Sequence[Prepared], logits: np.ndarray) ->
         frame=[*view.numbers("frame"), *(UNDETECTED for _ in missed)],
         label=[*view.labels, *(m.label for _, m in missed)],
         logit=[*logits, *(np.nan for _ in missed)],
+        identity=[*(_person(*one) for one in people), *("" for _ in missed)],
     )
+
+
+def _person(dataset: str, name: str) -> str:
+    """Return who is seen, by dataset where the name is only known there (`dfbench.data.clips`)."""
+    return name if "/" in name or not name else f"{dataset}/{name}"
 
 
 def _coverage(datasets: Sequence[Prepared]) -> dict[ClassName, Coverage]:

@@ -1,183 +1,226 @@
 from __future__ import annotations
 
-import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn import metrics as sk
 
-from dfbench.eval.metrics import METRIC_NAMES, compute_metrics, video_auc_of
-from dfbench.eval.scores import ScoreTable, score_table
-from dfbench.eval.videos import video_scores
+from dfbench.eval.metrics import (
+    AVERAGED,
+    COUNTED,
+    Draws,
+    Sample,
+    log_loss,
+    metrics_of,
+    prevalence,
+    video_auc_of,
+)
+from dfbench.eval.roc import RANKED
+from dfbench.results.card import Metric
+
+DRAWS = Draws(resamples=60, confidence=0.9, seed=0)
+POINT = Draws(resamples=0, confidence=0.9, seed=0)
+EVERY = (*RANKED, *COUNTED, *AVERAGED)
 
 
-def _table(
-    videos: int = 40, frames: int = 6, seed: int = 0, undetected: tuple[int, ...] = ()
-) -> ScoreTable:
+def sample(label: Any, score: Any, video: Any = None) -> Sample:
+    label, score = np.asarray(label, np.int64), np.asarray(score, np.float64)
+    video = np.arange(len(label)) if video is None else np.asarray(video)
+    first = [int(np.flatnonzero(video == v)[0]) for v in range(int(video.max(initial=-1)) + 1)]
+    loss = log_loss(label, score)
+    return Sample(
+        unit="frames", label=label, score=score, loss=loss, video=video, video_label=label[first]
+    )
+
+
+def noisy(seed: int, reals: int = 150, fakes: int = 250, decimals: int = 9) -> Sample:
     rng = np.random.default_rng(seed)
-    rows = []
-    for v in range(videos):
-        label = int(v % 3 > 0)
-        shift = rng.normal() + label
-        if v in undetected:
-            rows.append((f"d/m/{v}", -1, label, np.nan))
-            continue
-        rows += [(f"d/m/{v}", f, label, rng.normal() + shift) for f in range(frames)]
-    video, frame, label, logit = zip(*rows, strict=True)
-    n = len(rows)
-    return score_table(
-        dataset=["d"] * n, split=["test"] * n, manipulation=["m"] * n, video=video,
-        frame=frame, label=label, logit=logit,
-    )  # fmt: skip
+    label = np.repeat([0, 1], [reals, fakes])
+    logit = rng.normal(size=len(label)) + 1.5 * label - 1
+    return sample(label, np.round(1 / (1 + np.exp(-logit)), decimals))
 
 
-def _take(table: ScoreTable, rows: np.ndarray) -> ScoreTable:
-    return table.take(rows)
+@pytest.mark.parametrize("decimals", [9, 1])  # 1: many equal scores
+@pytest.mark.parametrize("threshold", [0.5, 0.3])
+def test_values_are_those_of_scikit_learn(decimals: int, threshold: float) -> None:
+    one = noisy(3, decimals=decimals)
+    y, p = one.label, one.score
+    called = p >= threshold
+    found = {k: m.value for k, m in metrics_of(one, EVERY, POINT, threshold=threshold).items()}
+    alarm, hit, _ = sk.roc_curve(y, p, drop_intermediate=False)
+    assert found == {
+        "auc": pytest.approx(sk.roc_auc_score(y, p), abs=1e-12),
+        "partial_auc": pytest.approx(sk.roc_auc_score(y, p, max_fpr=0.1), abs=1e-12),
+        "ap": pytest.approx(sk.average_precision_score(y, p), abs=1e-12),
+        "eer": pytest.approx(_eer(alarm, 1 - hit), abs=1e-9),
+        "tpr_at_fpr_1pct": pytest.approx(hit[alarm <= 0.01].max()),
+        "tpr_at_fpr_5pct": pytest.approx(hit[alarm <= 0.05].max()),
+        "accuracy": pytest.approx(sk.accuracy_score(y, called)),
+        "balanced_accuracy": pytest.approx(sk.balanced_accuracy_score(y, called)),
+        "precision_fake": pytest.approx(sk.precision_score(y, called)),
+        "recall_fake": pytest.approx(sk.recall_score(y, called)),
+        "precision_real": pytest.approx(sk.precision_score(y, called, pos_label=0)),
+        "recall_real": pytest.approx(sk.recall_score(y, called, pos_label=0)),
+        "f1": pytest.approx(sk.f1_score(y, called)),
+        "log_loss": pytest.approx(sk.log_loss(y, p), rel=1e-6),
+        "brier": pytest.approx(sk.brier_score_loss(y, p), abs=1e-12),
+        "ece": pytest.approx(_ece(y, p), abs=1e-9) if decimals == 9 else found["ece"],
+    }
 
 
-def test_point_values() -> None:
-    table = _table(undetected=(0, 1, 2))
-    found = compute_metrics(table, resamples=50, confidence=0.9)
-    assert tuple(found) == METRIC_NAMES
-    seen = table.frame >= 0
-    names = np.unique(np.asarray(table.video[seen]))
-    p = np.array([table.p_fake[table.video.equal_to(v)].astype(np.float64).mean() for v in names])
-    y = np.array([table.label[table.video.equal_to(v)][0] for v in names])
-    assert found["video_auc"].value == pytest.approx(roc_auc_score(y, p))
-    assert found["video_ap"].value == pytest.approx(average_precision_score(y, p))
-    assert found["video_accuracy"].value == pytest.approx(np.mean((p >= 0.5) == y))
-    y_all, p_all = np.r_[y, 0, 1, 1], np.r_[p, 0.5, 0.5, 0.5]
-    assert found["video_auc_all"].value == pytest.approx(roc_auc_score(y_all, p_all))
-    frame_y, frame_p = table.label[seen], table.p_fake[seen]
-    assert found["frame_auc"].value == pytest.approx(roc_auc_score(frame_y, frame_p))
-    assert found["frame_ap"].value == pytest.approx(average_precision_score(frame_y, frame_p))
-    assert found["frame_accuracy"].value == pytest.approx(np.mean((frame_p >= 0.5) == frame_y))
-    counted = {name: metric.n for name, metric in found.items()}
-    assert counted["video_auc"] == counted["video_eer"] == 37
-    assert counted["video_auc_all"] == 40
-    assert counted["frame_auc"] == counted["frame_accuracy"] == 37 * 6
-    for metric in found.values():
-        assert metric.low is not None
-        assert metric.high is not None
-        assert metric.value is not None
-        assert metric.low < metric.high
-        assert metric.low <= metric.value <= metric.high
-        assert metric.reason == ""
+def _eer(alarm: np.ndarray, miss: np.ndarray) -> float:
+    """Bisect for the crossing on the piecewise linear curve: another way to the same number."""
+    position = np.arange(len(alarm))
+    low, high = 0.0, float(len(alarm) - 1)
+    for _ in range(80):
+        middle = (low + high) / 2
+        past = np.interp(middle, position, alarm) >= np.interp(middle, position, miss)
+        low, high = (low, middle) if past else (middle, high)
+    return float(np.interp(low, position, alarm))
 
 
-def test_order_of_rows_does_not_matter() -> None:
-    table = _table(undetected=(5,))
-    shuffled = _take(table, np.random.default_rng(1).permutation(len(table)))
-    settings = {"resamples": 30, "confidence": 0.95}
-    assert compute_metrics(shuffled, **settings) == compute_metrics(table, **settings)
-    assert compute_metrics(table, seed=1, **settings) != compute_metrics(table, **settings)
+def _ece(y: np.ndarray, p: np.ndarray) -> float:
+    order = np.argsort(p)
+    middle = (2 * np.arange(len(p)) + 1) / (2 * len(p))  # of the mass
+    bins = [order[(middle * 15).astype(int) == b] for b in range(15)]
+    return float(sum(len(b) / len(p) * abs(p[b].mean() - y[b].mean()) for b in bins))
 
 
-def test_a_video_with_more_frames_counts_once() -> None:
-    # One fake of 50 bad frames beside two fakes of a single good one.
-    table = score_table(
-        dataset=["d"] * 54, split=["test"] * 54, manipulation=["m"] * 54,
-        video=["a"] * 50 + ["b", "c", "r0", "r1"],
-        frame=[*range(50), 0, 0, 0, 0],
-        label=[1] * 52 + [0, 0],
-        logit=[-3.0] * 50 + [2.0, 2.0, 0.0, 0.0],
-    )  # fmt: skip
-    found = compute_metrics(table, resamples=10, confidence=0.95)
-    assert found["video_auc"].value == pytest.approx(2 / 3)
-    assert found["frame_auc"].value == pytest.approx(2 / 52)
+def test_intervals_hold_the_value_and_lie_in_range() -> None:
+    for seed in range(3):
+        for name, metric in metrics_of(noisy(seed), EVERY, DRAWS).items():
+            assert metric.value is not None, name
+            assert metric.low is not None, name
+            assert metric.high is not None, name
+            assert metric.low <= metric.value <= metric.high, name
+            assert metric.low < metric.high, name
+            assert metric.low >= 0, name
+            assert metric.high <= 1 or name == "log_loss", name
+            assert (metric.n, metric.reason) == (400, "")
 
 
-def test_videos_of_one_name_in_two_datasets_stay_apart() -> None:
-    table = score_table(
-        dataset=["a", "b", "a", "b"], split=["test"] * 4, manipulation=["m"] * 4,
-        video=["v0", "v0", "v1", "v1"], frame=[0, 0, 0, 0], label=[1, 0, 1, 0],
-        logit=[3.0, -3.0, 2.0, -2.0],
-    )  # fmt: skip
-    videos = video_scores(table)
-    assert videos.dataset.tolist() == ["a", "a", "b", "b"]
-    assert videos.video.tolist() == ["v0", "v1", "v0", "v1"]
-    assert videos.label.tolist() == [1, 1, 0, 0]
-    found = compute_metrics(table, resamples=10, confidence=0.95)["video_auc"]
-    assert (found.value, found.n) == (1.0, 4)
+def test_a_wider_confidence_is_a_wider_interval_and_a_seed_another_one() -> None:
+    one = noisy(0)
+
+    def width(**changes: Any) -> Metric:
+        draws = Draws(**{"resamples": 200, "confidence": 0.9, "seed": 0} | changes)
+        return metrics_of(one, ("auc",), draws)["auc"]
+
+    base, wide = width(), width(confidence=0.99)
+    assert wide.low is not None
+    assert base.low is not None
+    assert wide.low < base.low
+    assert width(seed=1) != base
+    assert width() == base
 
 
-def test_a_missing_class_gives_null_with_a_reason() -> None:
-    table = _table()
-    fakes = compute_metrics(_take(table, table.label == 1), resamples=20, confidence=0.95)
-    for name in ("video_auc", "video_auc_all", "frame_auc", "video_ap", "frame_ap", "video_eer"):
-        assert fakes[name].value is None
-        assert fakes[name].low is None
-        assert "no real" in fakes[name].reason
-        assert fakes[name].n > 0
-    assert fakes["video_accuracy"].value is not None
-    assert fakes["video_accuracy"].low is not None
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_missing_class_gives_null_with_a_reason(missing: int) -> None:
+    one = noisy(0)
+    kept = one.label != missing
+    found = metrics_of(sample(one.label[kept], one.score[kept]), EVERY, DRAWS)
+    word = ("real", "fake")[missing]
+    own = {"recall_real"} if missing == 0 else {"recall_fake", "f1"}
+    for name in own | {*RANKED, "balanced_accuracy"}:
+        assert (found[name].value, found[name].low) == (None, None)
+        assert found[name].reason == f"no {word} frames"
+        assert found[name].n == kept.sum()
+    for name in ("accuracy", "log_loss", "brier", "ece"):
+        assert found[name].value is not None
+        assert found[name].low is not None
 
 
-def test_nothing_detected_gives_null_but_is_counted_where_all_videos_are() -> None:
-    table = _table(videos=6, undetected=tuple(range(6)))
-    found = compute_metrics(table, resamples=20, confidence=0.95)
-    assert found["video_auc_all"].value == 0.5  # a measured 0.5: every video was scored 0.5
-    assert found["video_auc_all"].n == 6
-    for name in set(METRIC_NAMES) - {"video_auc_all"}:
-        assert found[name].value is None
-        assert found[name].n == 0
-        assert found[name].reason.startswith("no real and no fake")
+def test_nothing_called_fake_has_no_precision() -> None:
+    found = metrics_of(sample([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.2]), EVERY, DRAWS)
+    assert found["precision_fake"] == Metric(value=None, n=4, reason="nothing was called fake")
+    assert found["f1"].value == found["recall_fake"].value == 0.0
+    assert found["precision_real"].value == 0.5
+
+
+def test_a_rate_needs_enough_reals() -> None:
+    few = metrics_of(noisy(0, reals=19), EVERY, POINT)
+    assert few["tpr_at_fpr_5pct"].reason == "19 real frames; this false-positive rate needs 20"
+    assert few["tpr_at_fpr_5pct"].value is None
+    some = metrics_of(noisy(0, reals=99), EVERY, POINT)
+    assert some["tpr_at_fpr_5pct"].value is not None
+    assert some["tpr_at_fpr_1pct"].value is None
+    assert metrics_of(noisy(0, reals=100), EVERY, POINT)["tpr_at_fpr_1pct"].value is not None
+
+
+def test_no_example_gives_null_everywhere() -> None:
+    for metric in metrics_of(sample([], []), EVERY, DRAWS).values():
+        assert metric == Metric(value=None, n=0, reason="no real and no fake frames")
 
 
 def test_one_video_of_a_class_gives_no_interval() -> None:
-    table = _table()
-    single = _take(table, (table.label == 1) | table.video.equal_to("d/m/0"))
-    found = compute_metrics(single, resamples=20, confidence=0.95)
-    for metric in found.values():
-        assert metric.value is not None
-        assert (metric.low, metric.high) == (None, None)
-        assert metric.reason == "no interval: only 1 real video"
-    none = compute_metrics(table, resamples=0, confidence=0.95)["video_auc"]
-    assert none.value is not None
-    assert none.low is None
-
-
-def test_two_labels_of_a_video_are_a_fault() -> None:
-    table = _table()
-    wrong = dataclasses.replace(table, label=table.label.copy())
-    wrong.label[0] = 1 - wrong.label[0]
-    with pytest.raises(ValueError, match="two labels"):
-        compute_metrics(wrong, resamples=1, confidence=0.95)
-
-
-def test_video_auc_of_frames() -> None:
-    table = _table(undetected=(3,))
-    whole = compute_metrics(table, resamples=0, confidence=0.95)["video_auc"].value
-    assert video_auc_of(table.label, table.p_fake, table.video) == whole
-    reals = table.label == 0
-    assert video_auc_of(table.label[reals], table.p_fake[reals], table.video[reals]) is None
-    assert video_auc_of(np.zeros(0, int), np.zeros(0, np.float32), np.zeros(0, str)) is None
+    one = noisy(0, reals=1)
+    found = metrics_of(one, EVERY, DRAWS)
+    for name in ("auc", "ap", "accuracy", "brier", "recall_real"):
+        assert found[name].value is not None
+        assert (found[name].low, found[name].high) == (None, None)
+        assert found[name].reason == "no interval: only 1 real video"
+    assert found["recall_fake"].low is not None  # no real counts there
+    single = metrics_of(sample([1], [0.7]), EVERY, DRAWS)
+    assert single["accuracy"].value == 1.0
+    assert single["accuracy"].reason == "no interval: only 1 fake video"
+    assert metrics_of(one, ("auc",), POINT)["auc"].reason.startswith("no interval: no resampling")
 
 
 @pytest.mark.parametrize(
-    ("logits", "auc", "eer"),
-    [
-        ([0.0] * 6, 0.5, 0.5),  # says nothing
-        ([-1.0] * 3 + [1.0] * 3, 1.0, 0.0),
-        ([1.0] * 3 + [-1.0] * 3, 0.0, 1.0),
-    ],
+    ("scores", "auc", "eer"),
+    [([0.5] * 20, 0.5, 0.5), ([0.1] * 10 + [0.9] * 10, 1.0, 0.0), ([0.9] * 10 + [0.1] * 10, 0, 1)],
 )
-def test_extremes_stay_in_range(logits: list[float], auc: float, eer: float) -> None:
-    table = score_table(
-        dataset=["d"] * 6, split=["test"] * 6, manipulation=["m"] * 6, video=list("abcdef"),
-        frame=[0] * 6, label=[0, 0, 0, 1, 1, 1], logit=logits,
-    )  # fmt: skip
-    found = compute_metrics(table, resamples=40, confidence=0.95)
-    assert (found["video_auc"].value, found["video_auc"].low, found["video_auc"].high) == (auc,) * 3
-    assert found["video_eer"].value == found["video_eer"].low == found["video_eer"].high == eer
+def test_extremes(scores: list[float], auc: float, eer: float) -> None:
+    found = metrics_of(sample([0] * 10 + [1] * 10, scores), EVERY, DRAWS)
+    assert (found["auc"].value, found["eer"].value) == (auc, eer)
+    assert found["eer"].reason == "no interval: the same in every resample"
     for metric in found.values():
-        assert metric.low is not None
-        assert metric.high is not None
-        assert 0 <= metric.low <= metric.high <= 1
+        if metric.low is not None:
+            assert metric.high is not None
+            assert 0 <= metric.low <= metric.high
+    # 10 pairs that share no video all came out alike: Clopper and Pearson's 90 % interval.
+    least = 0.05**0.1
+    ends = {1.0: (least, 1.0), 0.0: (0.0, 1 - least), 0.5: (None, None)}[auc]
+    assert (found["auc"].low, found["auc"].high) == pytest.approx(ends)
 
 
-def test_no_rows_give_null_everywhere() -> None:
-    empty = _take(_table(), np.arange(0))
-    for metric in compute_metrics(empty, resamples=10, confidence=0.95).values():
-        assert (metric.value, metric.low, metric.n) == (None, None, 0)
-        assert metric.reason.startswith("no real and no fake")
+def test_perfect_counts_are_not_certain() -> None:
+    right = [0.1] * 5 + [0.9] * 20
+    found = metrics_of(sample([0] * 5 + [1] * 20, right), EVERY, DRAWS)
+    assert found["accuracy"].low == pytest.approx(0.05 ** (1 / 25))
+    assert found["recall_fake"].low == pytest.approx(0.05 ** (1 / 20))
+    assert found["recall_real"].low == pytest.approx(0.05 ** (1 / 5))
+    assert found["balanced_accuracy"].low == pytest.approx(0.05 ** (1 / 5))
+
+
+def test_frames_of_a_video_are_drawn_together() -> None:
+    # The same frames, once as one video each and once ten a video that are all alike.
+    one = noisy(1, reals=40, fakes=40)
+    ten = sample(np.repeat(one.label, 10), np.repeat(one.score, 10), np.repeat(np.arange(80), 10))
+    alone, together = (metrics_of(s, EVERY, DRAWS) for s in (one, ten))
+    for name in set(EVERY) - {"tpr_at_fpr_1pct", "ece"}:  # which depend on the number of frames
+        assert (together[name].low, together[name].high) == pytest.approx(
+            (alone[name].low, alone[name].high)
+        ), name
+        assert together[name].n == 10 * alone[name].n
+
+
+def test_probabilities_of_0_and_1_have_a_finite_loss() -> None:
+    found = metrics_of(sample([0, 1], [1.0, 0.0]), ("log_loss",), POINT)["log_loss"]
+    assert found.value == pytest.approx(23 * np.log(2))
+
+
+def test_prevalence() -> None:
+    assert prevalence(sample([0, 1, 1, 1], [0.5] * 4)).value == 0.75
+    assert prevalence(sample([], [])) == Metric(value=None, reason="no frames")
+
+
+def test_video_auc_of_frames() -> None:
+    label = np.repeat([0, 0, 1, 1], 3)
+    p = np.array([0.1, 0.2, np.nan, 0.6, 0.6, 0.6, 0.5, 0.5, 0.5, 0.9, 0.8, 0.7], np.float32)
+    video = np.repeat(["a", "b", "c", "d"], 3)
+    assert video_auc_of(label, p, video) == 0.75
+    assert video_auc_of(label, np.where(label == 0, p, np.nan), video) is None
+    assert video_auc_of(label[:6], p[:6], video[:6]) is None
+    assert video_auc_of(np.zeros(0, int), np.zeros(0, np.float32), np.zeros(0, str)) is None

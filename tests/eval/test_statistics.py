@@ -5,16 +5,14 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from dfbench.eval import statistics
-from dfbench.eval.metrics import compute_metrics
-from dfbench.eval.scores import score_table
+from dfbench.eval.roc import RANKED, Curve, auc, eer, partial_auc, tpr_at_fpr
 from dfbench.eval.statistics import (
     Ranking,
     bootstrap,
     percentile_interval,
+    person_clusters,
     resample_weights,
-    weighted_ap,
-    weighted_auc,
-    weighted_eer,
+    video_clusters,
 )
 
 
@@ -26,13 +24,13 @@ def _case(seed: int, ties: bool, videos: int = 12, frames: int = 5):  # type: ig
     score = rng.normal(size=len(video)) + label
     if ties:
         score = np.round(score)  # about six distinct values: groups hold both classes
-    weights = rng.integers(0, 4, (7, videos)).astype(float)
+    weights = rng.integers(0, 4, (7, videos))
     weights[:, :2] += 1  # both classes stay
     return label, score, video, video_label, weights
 
 
-def _eer(label: np.ndarray, score: np.ndarray) -> float:
-    """Bisect for the crossing on the piecewise linear curve: another way to the same number."""
+def _plain(label: np.ndarray, score: np.ndarray) -> dict[str, float]:
+    """Return the metrics of a curve by other means."""
     alarm, hit, _ = roc_curve(label, score, drop_intermediate=False)
     position = np.arange(len(alarm))
     low, high = 0.0, float(len(alarm) - 1)
@@ -40,27 +38,39 @@ def _eer(label: np.ndarray, score: np.ndarray) -> float:
         middle = (low + high) / 2
         a, h = np.interp(middle, position, alarm), np.interp(middle, position, hit)
         low, high = (middle, high) if 1 - h > a else (low, middle)
-    return float(np.interp(low, position, alarm))
+    return {
+        "auc": roc_auc_score(label, score),
+        "partial_auc": roc_auc_score(label, score, max_fpr=0.1),
+        "ap": average_precision_score(label, score),
+        "eer": float(np.interp(low, position, alarm)),
+        "tpr_at_fpr_1pct": hit[alarm <= 0.01].max(),
+        "tpr_at_fpr_5pct": hit[alarm <= 0.05].max(),
+    }
 
 
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_weighted_metrics_equal_those_of_repeated_rows(seed: int, ties: bool) -> None:
     label, score, video, _, weights = _case(seed, ties)
-    fake, real = Ranking(label, score, video).groups(weights)
-    auc, ap, eer = weighted_auc(fake, real), weighted_ap(fake, real), weighted_eer(fake, real)
+    curve = Ranking(label, score, video).curve(weights)
+    found = {name: metric(curve) for name, metric in RANKED.items()}
     for row, weight in enumerate(weights):
-        of_frame = weight[video]
-        times = np.repeat(np.arange(len(label)), of_frame.astype(int))
-        repeated = label[times], score[times]
-        assert auc[row] == pytest.approx(roc_auc_score(*repeated), abs=1e-12)
-        assert auc[row] == pytest.approx(roc_auc_score(label, score, sample_weight=of_frame))
-        assert ap[row] == pytest.approx(average_precision_score(*repeated), abs=1e-12)
-        assert eer[row] == pytest.approx(_eer(*repeated), abs=1e-12)
+        times = np.repeat(np.arange(len(label)), weight[video])
+        plain = _plain(label[times], score[times])
+        assert {k: v[row] for k, v in found.items()} == pytest.approx(plain, abs=1e-12)
+
+
+def test_groups_are_the_steps_of_the_curve() -> None:
+    label, score, video, _, weights = _case(0, True)
+    fake, real = Ranking(label, score, video).groups(weights)
+    assert fake.shape == real.shape == (7, len(np.unique(score)))
+    np.testing.assert_array_equal((fake + real).sum(axis=1), weights[:, video].sum(axis=1))
+    best = score == score.max()
+    np.testing.assert_array_equal(fake[:, 0], weights[:, video[best & (label == 1)]].sum(axis=1))
 
 
 @pytest.mark.parametrize(
-    ("label", "score", "auc", "eer"),
+    ("label", "score", "area", "rate"),
     [
         ([0, 0, 1, 1], [0.5, 0.5, 0.5, 0.5], 0.5, 0.5),  # one group
         ([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], 1.0, 0.0),
@@ -68,11 +78,29 @@ def test_weighted_metrics_equal_those_of_repeated_rows(seed: int, ties: bool) ->
         ([0, 1, 0, 1], [0.1, 0.5, 0.5, 0.9], 0.875, 0.25),  # interpolated inside the tie
     ],
 )
-def test_known_values(label: list[int], score: list[float], auc: float, eer: float) -> None:
-    own = np.arange(4)
-    fake, real = Ranking(np.array(label), np.array(score), own).groups(np.ones((1, 4)))
-    assert weighted_auc(fake, real)[0] == pytest.approx(auc)
-    assert weighted_eer(fake, real)[0] == pytest.approx(eer, abs=1e-12)
+def test_known_values(label: list[int], score: list[float], area: float, rate: float) -> None:
+    curve = Ranking(np.array(label), np.array(score), np.arange(4)).whole()
+    assert auc(curve)[0] == pytest.approx(area)
+    assert eer(curve)[0] == pytest.approx(rate, abs=1e-12)
+
+
+def test_partial_area_and_rate_at_a_limit() -> None:
+    # Ten reals; after the first of them half of the fakes are found, after the second all.
+    fake, real = np.zeros((1, 12), int), np.zeros((1, 12), int)
+    fake[0, [0, 2]], real[0, [1, *range(3, 12)]] = 5, 1
+    curve = Curve.of(fake, real)
+    assert tpr_at_fpr(curve, 0.05) == 0.5
+    assert tpr_at_fpr(curve, 0.1) == 1.0
+    # Up to 0.1 the area is 0.05, of at most 0.1 and at least 0.005.
+    assert partial_auc(curve, 0.1) == pytest.approx(0.5 * (1 + 0.045 / 0.095))
+
+
+def test_a_curve_without_a_class_is_undefined() -> None:
+    curve = Curve.of(np.array([[1, 2], [1, 2], [0, 0]]), np.array([[0, 0], [3, 1], [1, 1]]))
+    for metric in RANKED.values():
+        values = metric(curve)
+        assert np.isnan(values[[0, 2]]).all()
+        assert 0 <= values[1] <= 1
 
 
 def test_resamples_are_stratified_seeded_and_independent_of_chunks(
@@ -82,6 +110,7 @@ def test_resamples_are_stratified_seeded_and_independent_of_chunks(
     whole = np.concatenate(list(resample_weights(label, 50, 3, 7)))
     assert (whole[:, label == 0].sum(1) == 2).all()
     assert (whole[:, label == 1].sum(1) == 5).all()
+    assert whole[:, label == 1].var() == pytest.approx(0.8, abs=0.15)  # (n - 1) / n
     monkeypatch.setattr(statistics, "CHUNK_ELEMENTS", 30)
     chunks = list(resample_weights(label, 50, 3, 7))
     assert {len(c) for c in chunks} == {4, 2}
@@ -91,45 +120,83 @@ def test_resamples_are_stratified_seeded_and_independent_of_chunks(
 
 def test_bootstrap_equals_a_plain_loop() -> None:
     label, score, video, video_label, _ = _case(5, True)
-    names = ("auc", "ap", "eer", "accuracy")
-    values = bootstrap(label, score, video, video_label, names, resamples=20, seed=1)
+    counts = {"fakes": np.bincount(video, label)[:, None]}
+    found = bootstrap(
+        Ranking(label, score, video), video_label, tuple(RANKED), counts, resamples=20, seed=1
+    )
     draws = np.concatenate(list(resample_weights(video_label, 20, 1, 1)))
     for row, weight in enumerate(draws):
         # Draw the videos' rows one after the other.
-        times = np.concatenate(
-            [np.tile(np.flatnonzero(video == v), int(w)) for v, w in enumerate(weight)]
-        )
-        y, s = label[times.astype(int)], score[times.astype(int)]
-        assert values["auc"][row] == pytest.approx(roc_auc_score(y, s))
-        assert values["ap"][row] == pytest.approx(average_precision_score(y, s))
-        assert values["eer"][row] == pytest.approx(_eer(y, s), abs=1e-12)
-        assert values["accuracy"][row] == pytest.approx(np.mean((s >= 0.5) == (y == 1)))
+        times = [np.tile(np.flatnonzero(video == v), int(w)) for v, w in enumerate(weight)]
+        rows = np.concatenate(times).astype(int)
+        plain = _plain(label[rows], score[rows])
+        assert {k: v[row] for k, v in found.ranked.items()} == pytest.approx(plain, abs=1e-12)
+        assert found.sums["fakes"][row, 0] == label[rows].sum()
+
+
+def test_people_are_drawn_with_all_their_videos() -> None:
+    clusters = person_clusters(np.array([0, 0, 1, 2, 2, 2]), seed=0)
+    assert clusters.of.tolist() == [0, 0, 1, 2, 2, 2]
+    assert clusters.stratum.tolist() == [0, 0, 0]
+
+
+def test_many_videos_of_a_class_are_drawn_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "CLUSTERS", 8)
+    label = np.repeat([0, 1], [5, 50])
+    clusters = video_clusters(label, seed=0)
+    assert clusters.stratum.tolist() == [0] * 5 + [1] * 8
+    assert len(set(clusters.of[:5])) == 5
+    sizes = np.bincount(clusters.of[5:])[5:]
+    assert (sizes.min(), sizes.max(), sizes.sum()) == (6, 7, 50)
+    np.testing.assert_array_equal(video_clusters(label, seed=0).of, clusters.of)
+    assert (video_clusters(label, seed=1).of != clusters.of).any()
+
+
+def test_groups_of_videos_give_intervals_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    label = np.repeat([0, 1], 3000)
+    score = rng.normal(size=6000) + label
+
+    def length() -> float:
+        clusters = video_clusters(label, seed=0)
+        ranking = Ranking(label, score, clusters.of)
+        found = bootstrap(ranking, clusters.stratum, ("auc",), {}, resamples=600, seed=0)
+        low, high = percentile_interval(found.ranked["auc"], 0.95)
+        return high - low
+
+    single = length()
+    monkeypatch.setattr(statistics, "CLUSTERS", 500)
+    assert length() == pytest.approx(single, rel=0.12)
+
+
+def test_bins_change_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    label, score, video, video_label, _ = _case(7, False, videos=60, frames=40)
+
+    def values() -> dict[str, np.ndarray]:
+        ranking = Ranking(label, score, video)
+        return bootstrap(ranking, video_label, tuple(RANKED), {}, resamples=50, seed=0).ranked
+
+    exact = values()
+    monkeypatch.setattr(statistics, "GROUPS", 1000)  # of 2,400 different scores
+    monkeypatch.setattr(statistics, "BINS", 800)
+    binned = values()
+    assert all((binned[name] != exact[name]).any() for name in ("auc", "ap"))
+    for name, limit in (("auc", 1e-4), ("ap", 2e-3), ("eer", 3e-3), ("partial_auc", 1e-3)):
+        np.testing.assert_allclose(binned[name], exact[name], atol=limit)
+
+
+def test_equal_scores_share_a_bin(monkeypatch: pytest.MonkeyPatch) -> None:
+    label = np.tile([0, 1], 500)
+    score = np.concatenate([np.full(400, 2.0), np.linspace(0, 1, 600)])
+    ranking = Ranking(label, score, np.arange(1000))
+    exact = ranking.whole()
+    monkeypatch.setattr(statistics, "BINS", 50)
+    binned = ranking.binned(1000).curve(np.ones((1, 1000), np.int64))
+    assert (binned.fake.max(), binned.real.max()) == (200, 200)
+    assert binned.fakes == exact.fakes == 500
+    assert auc(binned) == pytest.approx(auc(exact), abs=1e-3)
 
 
 def test_percentile_interval() -> None:
     assert percentile_interval(np.arange(101.0), 0.9) == pytest.approx((5.0, 95.0))
     assert percentile_interval(np.arange(101.0), 1.0) == (0.0, 100.0)
-
-
-def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
-    # Video scores N(label, 1): the true AUC is Phi(1 / sqrt 2). Frames repeat their video's score
-    # exactly, so an interval that took frames for independent would be 3 times too narrow.
-    truth, hits, rounds = 0.76025, 0, 60
-    rng = np.random.default_rng(0)
-    for number in range(rounds):
-        label = np.repeat([0, 1], 40)
-        logit = np.repeat(rng.normal(size=80) + label, 9)
-        table = score_table(
-            dataset=["d"] * 720,
-            split=["test"] * 720,
-            manipulation=["m"] * 720,
-            video=np.repeat(np.arange(80), 9),
-            frame=np.tile(np.arange(9), 80),
-            label=np.repeat(label, 9),
-            logit=logit,
-        )
-        found = compute_metrics(table, resamples=200, confidence=0.95, seed=number)["frame_auc"]
-        assert found.low is not None
-        assert found.high is not None
-        hits += found.low <= truth <= found.high
-    assert 0.85 <= hits / rounds <= 1.0

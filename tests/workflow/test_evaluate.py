@@ -11,7 +11,7 @@ from workflow.conftest import Trained
 
 from dfbench.config import ScoringConfig
 from dfbench.errors import UserError
-from dfbench.eval.metrics import compute_metrics
+from dfbench.eval.measure import METRIC_NAMES, measure
 from dfbench.eval.scores import UNDETECTED, read_scores
 from dfbench.progress import Reporter
 from dfbench.results.store import hash_file, hash_folder, read_card
@@ -33,10 +33,12 @@ def test_the_card_can_be_recomputed_from_its_scores(trained: Trained) -> None:
         assert hash_file(path.parent / "scores.parquet") == card.files["scores"]
         assert hash_folder(trained.folder / "checkpoints" / "best") == card.files["checkpoint"]
         scoring = ScoringConfig(**card.config["scoring"])
-        again = compute_metrics(
-            table, resamples=scoring.resamples, confidence=scoring.confidence, seed=card.cell.seed
-        )
-        assert again == card.metrics
+        val = read_scores(path.parent / "val_scores.parquet")
+        assert hash_file(path.parent / "val_scores.parquet") == card.files["val_scores"]
+        again = measure(table, val, scoring, seed=card.cell.seed)
+        assert (again.metrics, again.breakdown) == (card.metrics, card.breakdown)
+        assert (again.confusion, again.calibration) == (card.confusion, card.calibration)
+        assert tuple(card.metrics) == METRIC_NAMES
 
 
 def test_frame_auc_is_scikit_learns(trained: Trained) -> None:
@@ -54,7 +56,7 @@ def test_videos_without_a_crop_are_counted_not_dropped(trained: Trained) -> None
     fakes = card.coverage["fake"]
     assert undetected.sum() == fakes.clips - fakes.clips_with_crops > 0
     assert np.isnan(table.p_fake[undetected]).all()
-    assert all("broken" in video for video in table.video[undetected])
+    assert all("broken" in video for video in table.video[undetected].tolist())
     assert sum(fakes.reasons.values()) == undetected.sum()
     assert len(set(table.video.tolist())) == sum(c.clips for c in card.coverage.values())
 
