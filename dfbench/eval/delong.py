@@ -41,8 +41,8 @@ def delong(
 def _covariance(values: Float64[np.ndarray, "k n"]) -> Float64[np.ndarray, "k k"]:
     apart = values - values.mean(axis=1, keepdims=True)
     # Not a product of matrices, whose order of summation is the library's.
-    products: np.ndarray = np.einsum("in,jn->ij", apart, apart)
-    return products / (values.shape[1] - 1)
+    covariance: np.ndarray = np.einsum("in,jn->ij", apart, apart) / (values.shape[1] - 1)
+    return covariance
 
 
 def paired_p_value(

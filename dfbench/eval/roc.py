@@ -53,14 +53,17 @@ def auc(curve: Curve) -> Values:
     """Return the area under the curve; pairs of equal scores count one half."""
     pairs = np.einsum("cg,cg->c", curve.hits, curve.real)
     ties = np.einsum("cg,cg->c", curve.fake, curve.real)
-    return (pairs - 0.5 * ties) / (curve.fakes * curve.reals)
+    area: Values = (pairs - 0.5 * ties) / (curve.fakes * curve.reals)
+    return area
 
 
 def ap(curve: Curve) -> Values:
     """Return average precision, the sum of precision times gain in recall (as scikit-learn)."""
     # Where nothing was drawn yet, nothing is found either.
     precision = curve.hits / np.maximum(curve.hits + curve.alarms, 1)
-    return np.einsum("cg,cg->c", precision, curve.fake) / curve.fakes + 0 * curve.reals
+    gain = np.einsum("cg,cg->c", precision, curve.fake)
+    found: Values = gain / (curve.fakes + 0 * curve.reals)  # without reals all is precise
+    return found
 
 
 def eer(curve: Curve) -> Values:
@@ -71,7 +74,8 @@ def eer(curve: Curve) -> Values:
     def beyond(group: Int[np.ndarray, " curves"]) -> Values:
         """Return the alarm rate less the miss rate, in whole numbers; it rises from group on."""
         hits, alarms = curve.hits[row, group], curve.alarms[row, group]
-        return np.where(group < 0, 0, hits * reals + alarms * fakes) - fakes * reals
+        rise: Values = np.where(group < 0, 0, hits * reals + alarms * fakes) - fakes * reals
+        return rise
 
     low, high = np.zeros(len(row), np.int64), np.full(len(row), curve.hits.shape[1] - 1)
     while (low < high).any():  # bisection
@@ -82,7 +86,8 @@ def eer(curve: Curve) -> Values:
             np.where(there, middle, high),
         )
     part = beyond(low - 1) / (beyond(low - 1) - beyond(low))
-    return (curve.alarms[row, low] - (1 - part) * curve.real[row, low]) / reals
+    alarm: Values = (curve.alarms[row, low] - (1 - part) * curve.real[row, low]) / reals
+    return alarm
 
 
 def partial_auc(curve: Curve, limit: float) -> Values:
@@ -96,7 +101,7 @@ def partial_auc(curve: Curve, limit: float) -> Values:
     hits, alarms = curve.hits[:, :end], curve.alarms[:, :end]
     width = np.clip(bound[:, None] - (alarms - real), 0, real)
     share = width / np.maximum(real, 1)
-    area = np.einsum("cg,cg->c", width, hits - fake * (1 - 0.5 * share))
+    area: Values = np.einsum("cg,cg->c", width, hits - fake * (1 - 0.5 * share))
     area /= curve.fakes * curve.reals
     least, most = limit**2 / 2, limit
     return 0.5 * (1 + (area - least) / (most - least))
@@ -110,14 +115,16 @@ def tpr_at_fpr(curve: Curve, limit: float) -> Values:
     bound = limit * curve.reals * (1 + 1e-12)  # 0.01 of 700 is 7
     beyond = _first(curve.alarms, np.floor(bound) + 1)
     found = [row[at - 1] if at else 0 for row, at in zip(curve.hits, beyond, strict=True)]
-    return np.array(found) / curve.fakes + 0 * curve.reals
+    rate: Values = np.array(found) / (curve.fakes + 0 * curve.reals)
+    return rate
 
 
 def _first(sums: Counts, least: Values) -> Int[np.ndarray, " curves"]:
     """Return the first group of each curve at which its sum is `least` or more; else the last."""
     whole = np.nan_to_num(least).astype(np.int64)  # NaN: a class is missing
     found = [row.searchsorted(value) for row, value in zip(sums, whole, strict=True)]
-    return np.minimum(np.array(found, np.int64), sums.shape[1] - 1)
+    last: Int[np.ndarray, " curves"] = np.minimum(np.array(found, np.int64), sums.shape[1] - 1)
+    return last
 
 
 RANKED: dict[str, Callable[[Curve], Values]] = {
