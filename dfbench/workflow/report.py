@@ -20,7 +20,7 @@ from dfbench.eval.scores import read_scores
 from dfbench.eval.table import ScoreTable
 from dfbench.eval.videos import video_scores
 from dfbench.faces.crop import decode
-from dfbench.paths import slug
+from dfbench.paths import folder_name
 from dfbench.progress import SILENT, Reporter
 from dfbench.report.figures.evaluation import Crop, Evaluation
 from dfbench.report.figures.page import page
@@ -151,7 +151,7 @@ def _evaluation(stored: StoredCard, data_dir: Path, faces: bool) -> Evaluation:
     else:
         why = "the prepared data have none of the scored frames"
     return Evaluation(
-        name=slug(stored.path.parent.name),
+        name=folder_name(stored.path.parent.name),
         card=card,
         scoring=scoring,
         table=table,
