@@ -220,8 +220,11 @@ def _ranking(groups: Sequence[StandingGroup], table: Matrix) -> list[str]:
         lines.append(f"{group.note[0].upper()}{group.note[1:]}." if group.note else "")
         head = ["rank", "model", "mean video AUC", "ties", "seeds"]
         body = [
-            [_rank(one), escape(model_label(rows[one.row]) + f" {rows[one.row].tag}".rstrip())]
-            + _standing(one, [columns[c] for c in one.missing])
+            [
+                _rank(one),
+                escape(f"{model_label(rows[one.row])} {rows[one.row].tag}".strip()),
+                *_standing(one, [columns[c] for c in one.missing]),
+            ]
             for one in group.standings
         ]
         parts += [

@@ -94,35 +94,58 @@ class Matrix:
     confidence: tuple[float, ...]  # of the intervals; more than one if cards differ
 
 
+@dataclass(frozen=True, kw_only=True)
+class Arrangement:
+    """Cards at their places, which are the same for every metric."""
+
+    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
+    seeds: Mapping[tuple[int, int], Sequence[ResultCard]]  # by position of row and column
+    confidence: tuple[float, ...]
+
+    def table(self, metric: str) -> Matrix:
+        """Return the matrix of a metric."""
+        entries = {place: _entry(cards, metric) for place, cards in self.seeds.items()}
+        return Matrix(
+            rows=self.rows,
+            columns=self.columns,
+            entries=_mark_best(entries, len(self.columns), MEASURES[metric]),
+            confidence=self.confidence,
+        )
+
+
 def matrix(cards: Iterable[ResultCard], metric: str = METRIC) -> Matrix:
     """Arrange cards; results of different settings or different data are never mixed.
 
-    Rows and columns are the same for every metric. `best` marks the best value of a column among
-    cross-dataset entries, if there are at least two to compare; within-dataset entries, those whose
-    data overlap and those whose training data are not known neither get it nor take it from
-    another. Of two cards of one place and seed the newest counts. The order of `cards` does not
-    matter.
+    `best` marks the best value of a column among cross-dataset entries, if there are at least two
+    to compare; within-dataset entries, those whose data overlap and those whose training data are
+    not known neither get it nor take it from another. Of two cards of one place and seed the newest
+    counts. The order of `cards` does not matter.
     """
-    kept = newest(cards)
-    row_keys = sorted({row_key(c) for c in kept})
+    return arrange(cards).table(metric)
+
+
+def arrange(cards: Iterable[ResultCard]) -> Arrangement:
+    """Return the places of cards."""
+    kept = sorted(newest(cards), key=lambda c: c.cell.seed)
+    keys = [(row_key(c), column_key(c)) for c in kept]
+    row_keys = sorted({row for row, _ in keys})
     trains = {c.cell.train for c in kept}
-    column_keys = sorted({column_key(c) for c in kept}, key=lambda k: (k[0] not in trains, k))
-    groups: dict[tuple[int, int], list[ResultCard]] = defaultdict(list)
-    for card in sorted(kept, key=lambda c: c.cell.seed):
-        place = row_keys.index(row_key(card)), column_keys.index(column_key(card))
-        groups[place].append(card)
-    entries = {place: _entry(group, metric) for place, group in sorted(groups.items())}
+    column_keys = sorted({c for _, c in keys}, key=lambda k: (k[0] not in trains, k))
+    seeds: dict[tuple[int, int], list[ResultCard]] = defaultdict(list)
+    for (row, column), card in zip(keys, kept, strict=True):
+        seeds[row_keys.index(row), column_keys.index(column)].append(card)
     confidence = {c.config.get("scoring", {}).get("confidence", 0.95) for c in kept}
-    return Matrix(
-        rows=_rows(row_keys, kept),
+    return Arrangement(
+        rows=_rows(row_keys, {row: card for (row, _), card in zip(keys, kept, strict=True)}),
         columns=_columns(column_keys),
-        entries=_mark_best(entries, len(column_keys), MEASURES[metric]),
+        seeds=dict(sorted(seeds.items())),
         confidence=tuple(sorted(confidence)),
     )
 
 
-def _rows(keys: Sequence[RowKey], cards: Sequence[ResultCard]) -> tuple[Row, ...]:
-    of = {row_key(card): (settings(card), card.origin) for card in cards}
+def _rows(keys: Sequence[RowKey], cards: Mapping[RowKey, ResultCard]) -> tuple[Row, ...]:
+    of = {key: (settings(card), card.origin) for key, card in cards.items()}
     rows = []
     for key in keys:
         own, origin = of[key]

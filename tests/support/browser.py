@@ -79,6 +79,7 @@ class Page:
     def open(self, path: Path) -> None:
         """Load a file; what earlier pages did is forgotten."""
         self.problems.clear()
+        self.requests.clear()
         self.call("Page.navigate", url=path.resolve().as_uri())
         while (
             self.js("document.readyState") != "complete" or self.js("location.protocol") == "about:"
@@ -108,7 +109,8 @@ class Page:
         x, y = self.js(
             "(() => { const e = document.querySelector(" + json.dumps(selector) + ");"
             "e.scrollIntoView({block: 'center', inline: 'center', behavior: 'instant'});"
-            "const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2] })()"
+            "const r = e.getBoundingClientRect();"
+            "return [r.x + r.width / 2, r.y + r.height / 2] })()"
         )
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
         if click:

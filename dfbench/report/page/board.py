@@ -10,10 +10,10 @@ from typing import Any
 from dfbench.report.matrix import (
     Entry,
     Matrix,
+    arrange,
     column_label,
     interval_text,
     marks,
-    matrix,
     mean_across,
     model_label,
     n_text,
@@ -83,7 +83,8 @@ def make_board(cards: Sequence[ResultCard]) -> Board:
     """Arrange cards for every metric that one of them has."""
     there = {name for card in cards for name in card.metrics}
     metrics = tuple(name for name in MEASURES if name in there) or tuple(MEASURES)[:1]
-    tables = {name: matrix(cards, name) for name in metrics}
+    arranged = arrange(cards)
+    tables = {name: arranged.table(name) for name in metrics}
     first = tables[metrics[0]]
     cells = {name: _cells(table, name) for name, table in tables.items()}
     means = [row[0] for row in cells[metrics[0]]]
@@ -210,7 +211,7 @@ def _head(sort: str, name: str, small: str) -> str:
 
 def _td(shown: Shown | None, entry: Entry | None) -> str:
     if shown is None:
-        return '<td class="empty"><span aria-hidden="true">–</span></td>'
+        return '<td class="empty"><span aria-hidden="true">-</span></td>'
     kinds = [shown.tone]
     if entry is not None:
         kinds += [name for name in ("within", "best") if getattr(entry, name)]

@@ -66,19 +66,25 @@ def _results(board: Board) -> str:
     trains = dict.fromkeys(train_label(board.table.rows[i]) for i in board.order)
     options = "".join(f'<option value="{esc(name)}">{esc(name)}</option>' for name in trains)
     about = esc(MEASURES[board.metrics[0]].about)
-    return f"""<section id="results" aria-labelledby="results-title">
-<h2 id="results-title">Every detector on every dataset</h2>
-<form class="controls" id="controls" hidden>
-<label>Metric<select id="metric">{metrics}</select></label>
-<label>Training set<select id="train"><option value="">all training sets</option>{options}</select></label>
-<label>Find<input type="search" id="find" autocomplete="off" placeholder="detector or training set"></label>
-<button type="button" id="reset">Reset</button>
-</form>
-<p id="about">{about}</p>
-<p id="status" role="status" aria-live="polite"></p>
-<div class="scroll board" tabindex="0" role="region" aria-labelledby="results-title">{board_html(board)}</div>
-{_legend(board.table)}
-</section>"""
+    parts = [
+        '<section id="results" aria-labelledby="results-title">',
+        '<h2 id="results-title">Every detector on every dataset</h2>',
+        '<form class="controls" id="controls" hidden>',
+        f'<label>Metric<select id="metric">{metrics}</select></label>',
+        '<label>Training set<select id="train"><option value="">all training sets</option>'
+        f"{options}</select></label>",
+        '<label>Find<input type="search" id="find" autocomplete="off" '
+        'placeholder="detector or training set"></label>',
+        '<button type="button" id="clear">Reset</button>',
+        "</form>",
+        f'<p id="about">{about}</p>',
+        '<p id="status" role="status" aria-live="polite"></p>',
+        '<div class="scroll board" tabindex="0" role="region" aria-labelledby="results-title">'
+        f"{board_html(board)}</div>",
+        _legend(board.table),
+        "</section>",
+    ]
+    return "\n".join(parts)
 
 
 def _legend(table: Matrix) -> str:

@@ -56,7 +56,10 @@ def _source(name: str, tables: Sequence[PublishedTable]) -> str:
         f'<p class="warning"><b>Mismatch:</b> {esc(text)}.</p>'
         for text in dict.fromkeys(table.warning for table in tables)
     )
-    return f'<section class="source" data-source="{esc(name)}"><h3>{esc(name)}</h3>{warnings}{parts}</section>'
+    return (
+        f'<section class="source" data-source="{esc(name)}"><h3>{esc(name)}</h3>'
+        f"{warnings}{parts}</section>"
+    )
 
 
 def _table(table: PublishedTable) -> str:
@@ -83,6 +86,6 @@ def _table(table: PublishedTable) -> str:
 
 def _td(one: PublishedResult | None) -> str:
     if one is None:
-        return '<td class="empty"><span aria-hidden="true">–</span></td>'
+        return '<td class="empty"><span aria-hidden="true">-</span></td>'
     signs = ("†" if one.within else "") + ("" if one.checked else "?")
     return f"<td>{one.value:.3f}{signs}</td>"

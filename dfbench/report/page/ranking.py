@@ -66,14 +66,14 @@ def _standing(
         lacks = ", ".join(columns[c] for c in one.missing)
         why = f"not ranked: lacks {lacks}" if lacks else "not ranked"
         return (
-            f'<tr class="unranked"><td>–</td><th scope="row">{name}{badge}</th>'
+            f'<tr class="unranked"><td>-</td><th scope="row">{name}{badge}</th>'
             f'<td colspan="4">{esc(why)}</td></tr>'
         )
     mean = "" if one.mean is None else f"<b>{one.mean:.3f}</b>"
     return (
         f"<tr><td><b>{one.rank}</b> <small>{esc(rank_text(one))}</small></td>"
         f'<th scope="row">{name}{badge}</th><td>{mean} <small>{esc(interval(one))}</small></td>'
-        f"<td>{esc(one.letters or '–')}</td><td>{_plot(one, axis)}</td>"
+        f"<td>{esc(one.letters or '-')}</td><td>{_plot(one, axis)}</td>"
         f"<td>{_seeds(one)}</td></tr>"
     )
 

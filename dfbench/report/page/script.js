@@ -93,7 +93,7 @@
       if (!cell) {
         place.className = "empty";
         place.append(element("span", "not scored", "hidden"));
-        const dash = element("span", "–");
+        const dash = element("span", "-");
         dash.setAttribute("aria-hidden", "true");
         place.append(dash);
         return;
@@ -237,14 +237,19 @@
     if (column !== MEAN) lines.push(...data.notes[number][column - 1]);
     tip.replaceChildren(...lines.map((line) => element("p", line)));
     tip.hidden = false;
-    const at = place.getBoundingClientRect();
+    owner = button;
+    button.setAttribute("aria-describedby", "tip");
+    placeTip();
+  }
+
+  function placeTip() {
+    if (!owner) return;
+    const at = owner.closest("td").getBoundingClientRect();
     const size = tip.getBoundingClientRect();
     const left = Math.max(8, Math.min(at.left, document.documentElement.clientWidth - size.width - 8));
     const below = at.bottom + 6 + size.height < window.innerHeight;
     tip.style.left = `${left}px`;
     tip.style.top = `${below ? at.bottom + 6 : Math.max(8, at.top - size.height - 6)}px`;
-    owner = button;
-    button.setAttribute("aria-describedby", "tip");
   }
 
   const buttonAt = (event) => event.target.closest("td button");
@@ -254,7 +259,7 @@
   body.addEventListener("focusin", (event) => { if (buttonAt(event)) showTip(buttonAt(event)); });
   body.addEventListener("focusout", hideTip);
   body.addEventListener("click", (event) => { if (buttonAt(event)) showTip(buttonAt(event)); });
-  byId("results").querySelector(".scroll").addEventListener("scroll", hideTip);
+  document.addEventListener("scroll", placeTip, { capture: true, passive: true });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
 
   // One stop for the tab key; arrows move within the table.
@@ -286,7 +291,7 @@
   byId("metric").addEventListener("input", () => { setMetric(byId("metric").value); if (state.sort !== "model" && state.sort !== "train") state.ascending = HIGH_FIRST(); update(); });
   byId("train").addEventListener("input", update);
   byId("find").addEventListener("input", update);
-  byId("reset").addEventListener("click", () => {
+  byId("clear").addEventListener("click", () => {
     byId("controls").reset();
     setMetric(byId("metric").value);
     state.sort = null;
