@@ -129,7 +129,7 @@ class TrainingConfig:
     class_weights: tuple[float, ...] = ()  # of real and fake in the loss; (): by `balance`
     # Of a union, or a dataset made of several: how often each source is drawn, `catania = 1`.
     # None given: as often as it has crops.
-    mix: dict[str, float] = field(default_factory=dict)
+    mix: dict[str, float] = field(default_factory=dict, hash=False)  # configurations are keys
     patience: int = 5  # epochs without a better val AUC before stopping; 0: never
     checkpoint_steps: int = 0  # also save every so many steps; 0: at the end of an epoch only
 

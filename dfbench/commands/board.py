@@ -15,6 +15,7 @@ from dfbench.workflow.matrix import Status, cells_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
 _STYLES: dict[Status, str] = {
     "waiting": "dim",
@@ -81,7 +82,8 @@ class Board:
     def _changed(self) -> None:
         number, spec = self.current
         config, text = self.configs[number], self.texts[self.current][1]
-        if text not in ("waiting", "checking", "training", "scoring"):
+        said = spec is not None and text == self.texts[number, None][1]  # of the whole training
+        if not said and text not in ("waiting", "checking", "training", "scoring"):
             place = f"{config.model.name}, trained on {config.train}, seed {config.seed}"
             place += f", on {spec}" if spec else ""
             self._line(f"[{number + 1}/{len(self.configs)}] {place}: {text}")
@@ -120,21 +122,19 @@ class LiveBoard(Board):
 
         table = Table(caption=Text(self._caption()), caption_justify="left")
         for name in ("model", "trained on", "seed", "training"):
-            table.add_column(name)
-        for spec in self.specs:
-            table.add_column(Text(f"on {spec}"), max_width=24, no_wrap=True, overflow="ellipsis")
+            table.add_column(name, no_wrap=True, max_width=26, overflow="ellipsis")
+        for spec in self.specs:  # these give way where the screen is narrow
+            table.add_column(_short(f"on {spec}"), max_width=24)
         for number in self._window():
             config = self.configs[number]
-            own: list[Any] = [config.model.name, config.train, str(config.seed)]
+            own = [config.model.name, config.train, str(config.seed)]
             cells = [self._cell(number, spec) for spec in (None, *self.specs)]
-            table.add_row(*(Text(one_line(text)) for text in own), *cells)
+            table.add_row(*map(_short, own), *cells)
         return table
 
-    def _cell(self, number: int, spec: str | None) -> Any:
-        from rich.text import Text
-
+    def _cell(self, number: int, spec: str | None) -> Text:
         status, text = self.texts.get((number, spec), ("waiting", "-"))
-        return Text(text, style=_STYLES[status])
+        return _short(text, _STYLES[status])
 
     def _window(self) -> range:
         """Return the trainings that fit on the screen, the current one among them."""
@@ -152,6 +152,12 @@ class LiveBoard(Board):
         hidden = len(self.configs) - len(self._window())
         parts += [f"{hidden} trainings not shown"] if hidden else []
         return ", ".join(parts) + (f"\n{self.busy}" if self.busy else "")
+
+
+def _short(text: str, style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text(one_line(text), style=style, no_wrap=True, overflow="ellipsis")
 
 
 def board(configs: Sequence[RunConfig]) -> tuple[Board, AbstractContextManager[Any]]:

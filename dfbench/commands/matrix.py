@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import statistics
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,8 @@ def matrix(args: argparse.Namespace) -> int:
         print(matrix_text(cards))
         for page in pages:
             print(f"page: {page}")
+    if args.oracle and cards:
+        print(oracle_text(outcomes))
     print(summary(outcomes, chosen))
     if any(outcome.end == "failed" for outcome in outcomes):
         if (places.runs_dir / FAULTS).is_file():
@@ -63,20 +66,42 @@ def matrix(args: argparse.Namespace) -> int:
 
 
 def summary(outcomes: Sequence[Outcome], chosen: options.Selection) -> str:
-    """Return how many cells there are, and which failed or were refused, and why."""
+    """Return how many cells there are, and which were refused or failed, and why."""
     by_end = {end: [o for o in outcomes if o.end == end] for end in ("done", "refused", "failed")}
     before = sum(outcome.reused for outcome in outcomes)
     counts = [f"{len(by_end['done'])} scored ({before} of them before)"]
     counts += [f"{len(by_end[end])} {end}" for end in ("refused", "failed")]
-    lines = [f"{len(outcomes)} cells: {', '.join(counts)}"]
+    lines = [f"cells: {', '.join(counts)}"]
     for end in ("refused", "failed"):
-        for outcome in by_end[end]:
-            config = chosen.configs[outcome.training]
-            lines.append(
-                f"{end}: {config.model.name}, trained on {config.train}, seed {config.seed}, "
-                f"scored on {outcome.spec}: {outcome.reason}"
-            )
+        for reason in dict.fromkeys(outcome.reason for outcome in by_end[end]):
+            lines.append(f"{end}: {reason}")
+            for outcome in by_end[end]:
+                config = chosen.configs[outcome.training]
+                if outcome.reason == reason:
+                    lines.append(
+                        f"  {config.model.name}, trained on {config.train}, seed {config.seed}, "
+                        f"scored on {outcome.spec}"
+                    )
     return "\n".join(map(one_line, lines))
+
+
+def oracle_text(outcomes: Sequence[Outcome]) -> str:
+    """Return what the oracle gaps of the cells are, in short; they stand in the cards."""
+    cards = [outcome.card for outcome in outcomes if outcome.card]
+    gains = [c.oracle.gain for c in cards if c.oracle and c.oracle.gain is not None]
+    lines = []
+    if gains:
+        lines.append(
+            "oracle gap, what choosing the epoch on the test data would have added to the video "
+            f"AUC: mean {statistics.fmean(gains):.3f}, largest {max(gains):.3f}, of {len(gains)} "
+            "cells; nothing is ranked by it"
+        )
+    if missing := sum(card.oracle is None for card in cards):
+        lines.append(
+            f"no oracle gap in {missing} cells: trained without --oracle, or the epochs are "
+            "deleted; --overwrite trains again"
+        )
+    return "\n".join(lines)
 
 
 def selection(args: argparse.Namespace) -> options.Selection:
@@ -141,8 +166,8 @@ def _words(texts: Iterable[str]) -> list[str]:
 def _seeds(texts: Iterable[str]) -> list[int]:
     words = _words(texts)
     for word in words:
-        if not (word.isascii() and word.isdigit()):
-            raise UserError(f"--seeds: '{word}' is no seed; seeds are whole numbers: 0,1,2")
+        if not (word.isascii() and word.isdigit() and int(word) < 2**31):
+            raise UserError(f"--seeds: '{word}' is no seed; seeds are whole numbers such as 0,1,2")
     return list(dict.fromkeys(map(int, words)))
 
 

@@ -36,13 +36,14 @@ def protocols(args: argparse.Namespace) -> None:
 
 def _size(protocol: Protocol) -> str:
     cells = protocol.cells
-    parts = (
-        f"{len(cells.model)} models",
-        f"{len(cells.train)} training datasets",
-        f"{len(cells.seed)} seeds: {len(protocol.runs)} trainings",
-        f"{_count(protocol)} cells",
+    sizes = (
+        (len(cells.model), "model"),
+        (len(cells.train), "training dataset"),
+        (len(cells.seed), "seed"),
+        (len(protocol.runs), "training"),
+        (_count(protocol), "cell"),
     )
-    return ", ".join(f"{p[:-1]}" if p.startswith("1 ") else p for p in parts)
+    return ", ".join(f"{n} {word}{'s' if n != 1 else ''}" for n, word in sizes)
 
 
 def _count(protocol: Protocol) -> int:

@@ -7,6 +7,7 @@ import dataclasses
 import json
 
 from dfbench import config, options
+from dfbench.commands.matrix import oracle_text
 from dfbench.commands.setup import places_of, start
 
 
@@ -41,6 +42,8 @@ def run(args: argparse.Namespace) -> None:
     outcomes = make_cells(configs, places, plan, watch=watch, reporter=reporter)
     pages = write_pages([places.runs_dir], places.runs_dir / "leaderboard", reporter)
     print(matrix_text([outcome.card for outcome in outcomes if outcome.card]))
+    if args.oracle:
+        print(oracle_text(outcomes))
     for outcome in outcomes:
         print(f"card: {outcome.path}")
     for page in pages:

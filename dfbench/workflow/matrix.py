@@ -215,10 +215,6 @@ class _Matrix:
     ) -> ResultCard:
         record, spec = read_record(folder), card.cell.eval
         if not all_epochs_kept(folder, record):
-            self.reporter.say(
-                f"no oracle gap on {spec}: {folder} was trained without --oracle, or its epochs "
-                "are deleted; --overwrite trains again"
-            )
             return card
         scored = from_dict(card.config, str(path))
         datasets: Sequence[Prepared] = self.datasets(spec, config.data)

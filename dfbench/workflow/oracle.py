@@ -24,8 +24,9 @@ from dfbench.workflow.record import TrainingRecord
 
 
 def all_epochs_kept(run_dir: Path, record: TrainingRecord) -> bool:
-    """Return whether every epoch of a finished training can be scored."""
-    return checkpoint.kept_epochs(run_dir) == list(range(1, record.summary.epochs + 1))
+    """Return whether every epoch of a finished training can be scored; classical ones have none."""
+    epochs = list(range(1, record.summary.epochs + 1))
+    return bool(epochs) and checkpoint.kept_epochs(run_dir) == epochs
 
 
 def score_epochs(
