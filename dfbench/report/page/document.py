@@ -41,13 +41,18 @@ def document(parts: Mapping[str, str], data: Any) -> str:
       parts: HTML for the placeholders of `index.html`; what comes from outside is escaped.
       data: What the script reads, as JSON.
     """
-    style, script = (_template(name) for name in ("style.css", "script.js"))
+    style, script = tokens() + _template("style.css"), _template("script.js")
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
     fixed = {"policy": policy, "style": style, "script": script, "data": embed(data)}
     return Template(_template("index.html")).substitute(parts, **fixed)
+
+
+def tokens() -> str:
+    """Return the style sheet of what all pages share: colours and typefaces."""
+    return _template("tokens.css")
 
 
 def _template(name: str) -> str:
