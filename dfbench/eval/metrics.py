@@ -121,8 +121,8 @@ TRIALS: dict[str, Callable[[int, int], int]] = {
 }
 
 
-def _bins(score: Float64[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """Return each score's bin for ECE: of about equal mass, equal scores together."""
+def equal_mass_bins(score: Float64[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """Return each score's bin of `ECE_BINS` of about equal mass; equal scores are together."""
     _, group, size = np.unique(score, return_inverse=True, return_counts=True)
     middle = 2 * np.cumsum(size) - size
     bins: np.ndarray = (middle * ECE_BINS // (2 * len(score)))[group]
@@ -150,7 +150,7 @@ def _tables(
         elif name == "brier":
             add(name, 0, 1, (sample.score - sample.label) ** 2)
         elif name == "ece":
-            add(name, _bins(sample.score), ECE_BINS, sample.score - sample.label)
+            add(name, equal_mass_bins(sample.score), ECE_BINS, sample.score - sample.label)
     return found
 
 
