@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from dfbench.errors import UserError
 
 FeatureName = Literal["landmarks", "landmarks_embedding", "sift"]
 Family = Literal["svm_rbf", "svm_linear", "mlp", "logistic", "forest"]
-LANDMARK_FAMILIES: tuple[Family, ...] = ("svm_rbf", "svm_linear", "mlp", "logistic")
 EXTRA = "pip install 'dfbench[classical]'"
 
 _FEATURES: dict[FeatureName, str] = {
@@ -18,12 +18,19 @@ _FEATURES: dict[FeatureName, str] = {
     "landmarks_embedding": "grey values at 68 face landmarks and a face embedding",
     "sift": "bag of SIFT words",
 }
-_CLASSIFIERS: dict[Family, str] = {
+_CLASSIFIERS: dict[Family | Literal["best"], str] = {
+    "best": "the best of the four classifiers",
     "svm_rbf": "SVM with RBF kernel",
     "svm_linear": "linear SVM",
     "mlp": "perceptron of one or two hidden layers",
     "logistic": "logistic regression",
     "forest": "random forest of 500 trees",
+}
+_FOUR: tuple[Family, ...] = ("svm_rbf", "svm_linear", "mlp", "logistic")
+_FAMILIES: dict[FeatureName, tuple[Family, ...]] = {
+    "landmarks": _FOUR,
+    "landmarks_embedding": _FOUR,
+    "sift": ("svm_rbf", "forest"),
 }
 _UADFV_LAB = "Ortega Andres & Coin Castro, DeepFakes detection lab report, 2021"
 _CVCS = "Govi, Poppi & Marinelli, Deep learning for deepfake creation and detection, 2022"
@@ -41,39 +48,25 @@ class ClassicalSpec:
 
 
 def _specs() -> dict[str, ClassicalSpec]:
-    of_features: dict[FeatureName, tuple[Family, ...]] = {
-        "landmarks": LANDMARK_FAMILIES,
-        "landmarks_embedding": LANDMARK_FAMILIES,
-        "sift": ("svm_rbf", "forest"),
-    }
-    found = {}
-    for features, families in of_features.items():
-        paper = _CVCS if features == "sift" else _UADFV_LAB
-        choices = {
-            family: (families[i : i + 1], _CLASSIFIERS[family]) for i, family in enumerate(families)
-        }
-        for family, (one, text) in choices.items():
-            name = f"{features}_{family}"
-            found[name] = ClassicalSpec(
-                name=name,
-                summary=f"{_FEATURES[features]}, {text}",
-                features=features,
-                families=one,
-                paper=paper,
-            )
+    found = []
+    for features, families in _FAMILIES.items():
+        kinds: dict[Family | Literal["best"], tuple[Family, ...]] = {f: (f,) for f in families}
         if features != "sift":
-            name = f"{features}_best"
-            found[name] = ClassicalSpec(
-                name=name,
-                summary=f"{_FEATURES[features]}, the best of {len(families)} kinds of classifier",
+            kinds["best"] = families
+        found += [
+            ClassicalSpec(
+                name=f"{features}_{kind}",
+                summary=f"{_FEATURES[features]}; {_CLASSIFIERS[kind]}",
                 features=features,
-                families=families,
-                paper=paper,
+                families=chosen,
+                paper=_CVCS if features == "sift" else _UADFV_LAB,
             )
-    return dict(sorted(found.items()))
+            for kind, chosen in kinds.items()
+        ]
+    return {spec.name: spec for spec in sorted(found, key=lambda spec: spec.name)}
 
 
-CLASSICAL = _specs()
+CLASSICAL = _specs()  # by name
 
 
 def is_classical(name: str) -> bool:
@@ -85,3 +78,23 @@ def require(package: str, model: str) -> None:
     """Raise UserError where a package of the extra `classical` is not installed."""
     if importlib.util.find_spec(package) is None:
         raise UserError(f"the model '{model}' needs the package {package}: {EXTRA}")
+
+
+def spec_values(spec: ClassicalSpec) -> dict[str, Any]:
+    """Return what is declared of a model, with the keys that networks have in the same list."""
+    nothing = ("input_size", "mean", "std", "parameters", "multiply_adds")
+    return {
+        "name": spec.name,
+        "summary": spec.summary,
+        **dict.fromkeys(nothing),
+        "weights": [],
+        "paper": spec.paper,
+    }
+
+
+def models_text(specs: Iterable[ClassicalSpec]) -> str:
+    """Return a list of models, one a line."""
+    specs = list(specs)
+    width = max(len(spec.name) for spec in specs)
+    lines = [f"{spec.name:{width}}  {spec.summary}" for spec in specs]
+    return "\n".join([f"classical models ({EXTRA})", *lines])

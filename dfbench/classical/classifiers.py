@@ -43,21 +43,20 @@ def make_grid(family: Family, *, coarse: bool, pca: bool) -> Grid:
     are as the report of the UADFV lab says; of the others it prints best values only, and the grids
     are some that contain these. `coarse` is for trials.
     """
-    wide = np.logspace(-3, 3, 3 if coarse else 40)
-    ninths = np.logspace(-2, 2, 3 if coarse else 10)
-    layers = [(50,)] if coarse else [(50,), (100,), (50, 50), (100, 100)]
-    grids: dict[Family, Grid] = {
-        "svm_rbf": {"C": ninths, "gamma": np.logspace(-4, 0, 3 if coarse else 10)},
+    # Plain numbers, which are written into files.
+    wide = np.logspace(-3, 3, 3 if coarse else 40).tolist()
+    ninths = np.logspace(-2, 2, 3 if coarse else 10).tolist()
+    grids: dict[Family, dict[str, Sequence[Any]]] = {
+        "svm_rbf": {"C": ninths, "gamma": np.logspace(-4, 0, 3 if coarse else 10).tolist()},
         "svm_linear": {"C": wide},
-        "mlp": {"hidden_layer_sizes": layers, "alpha": np.logspace(-4, 0, 2 if coarse else 7)},
+        "mlp": {
+            "hidden_layer_sizes": [(50,)] if coarse else [(50,), (100,), (50, 50), (100, 100)],
+            "alpha": np.logspace(-4, 0, 2 if coarse else 7).tolist(),
+        },
         "logistic": {"C": wide},
         "forest": {"n_estimators": [TREES]},
     }
-    # Plain numbers, which are written into files.
-    grid: dict[str, Sequence[Any]] = {
-        f"classifier__{name}": values.tolist() if isinstance(values, np.ndarray) else values
-        for name, values in grids[family].items()
-    }
+    grid = {f"classifier__{name}": values for name, values in grids[family].items()}
     if not pca:
         return {"pca": ["passthrough"], **grid}
     shares = (0.95,) if coarse else (0.90, 0.95, 0.99)
@@ -66,7 +65,7 @@ def make_grid(family: Family, *, coarse: bool, pca: bool) -> Grid:
 
 
 def logits_of(
-    pipeline: Pipeline, values: Float[np.ndarray, "n features"]
+    pipeline: Pipeline, values: Float[np.ndarray, "n features"] | Sequence[np.ndarray]
 ) -> Float32[np.ndarray, " n"]:
     """Return a score that rises with P(fake): the decision function, else the log-odds.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,6 +25,7 @@ FACTS = "detector.json"
 TRUSTED = (
     f"{BagOfWords.__module__}.{BagOfWords.__qualname__}",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.tree._tree.Tree",  # arrays of numbers, looked through below
 )
 
 
@@ -51,10 +54,8 @@ class Detector:
 
 def save(detector: Detector, folder: Path) -> None:
     """Write a detector that `load` reads back."""
-    from skops import io
-
     folder.mkdir(parents=True, exist_ok=True)
-    io.dump(detector.pipeline, folder / PIPELINE)
+    _skops().dump(detector.pipeline, folder / PIPELINE)
     facts = msgspec.json.format(msgspec.json.encode(detector.facts), indent=1) + b"\n"
     (folder / FACTS).write_bytes(facts)
 
@@ -71,9 +72,7 @@ def load(folder: Path) -> Detector:
     except (OSError, msgspec.MsgspecError) as error:
         raise UserError(f"{path}: {error}; train again with --overwrite") from error
     require("skops", facts.model)
-    from skops import io
-
-    path = folder / PIPELINE
+    io, path = _skops(), folder / PIPELINE
     try:
         strangers = sorted(set(io.get_untrusted_types(file=path)) - set(TRUSTED))
         if strangers:
@@ -86,6 +85,27 @@ def load(folder: Path) -> Detector:
             f"{path}: cannot be read with scikit-learn {sklearn.__version__} ({error}); it was "
             f"written with {facts.scikit_learn}: train again with --overwrite"
         ) from error
-    if not isinstance(pipeline, Pipeline):
-        raise UserError(f"{path}: holds no pipeline of scikit-learn")
+    if not isinstance(pipeline, Pipeline) or not _sound(pipeline):
+        raise UserError(
+            f"{path}: holds no pipeline that dfbench wrote; train again with --overwrite"
+        )
     return Detector(facts, pipeline)
+
+
+def _sound(pipeline: Pipeline) -> bool:
+    """Tell whether the trees of a forest lead on and on to a leaf: nothing in them checks that."""
+    for tree in getattr(pipeline[-1], "estimators_", ()):
+        nodes, parents = tree.tree_, np.arange(tree.tree_.node_count)
+        for children in (nodes.children_left, nodes.children_right):
+            if len(children) != len(parents):
+                return False
+            inner = children != -1
+            if (children[inner] <= parents[inner]).any() or (children >= len(parents)).any():
+                return False
+            if ((nodes.feature < 0) & inner).any() or (nodes.feature >= nodes.n_features).any():
+                return False
+    return True
+
+
+def _skops() -> Any:
+    return importlib.import_module("skops.io")  # of the extra `classical`

@@ -99,9 +99,9 @@ class _Work:
     models: Models
     crop: CropRecipe
 
-    def part(self, start: int, path: Path) -> int:
-        """Make the features of `PART` crops, if they are not there, and return how many."""
-        rows = self.rows[start : start + PART]
+    def part(self, start: int, stop: int, path: Path) -> int:
+        """Make the features of some crops, if they are not there, and return how many."""
+        rows = self.rows[start:stop]
         if not path.is_file() or _read(path) is None:
             features = [
                 crop_features(
@@ -123,12 +123,12 @@ def _cached(path: Path, work: _Work, jobs: int, title: str, reporter: Reporter) 
         return found
     folder = path.with_suffix(".parts")
     folder.mkdir(parents=True, exist_ok=True)
-    starts = range(0, len(work.rows), PART)
-    paths = [folder / f"{start:08d}.npz" for start in starts]
+    edges = [*range(0, len(work.rows), PART), len(work.rows)]
+    paths = [folder / f"{start:08d}.npz" for start in edges[:-1]]
     processes = min(jobs or joblib.cpu_count(), len(paths))
-    calls = [
-        joblib.delayed(_part)(work, s, p, processes > 1) for s, p in zip(starts, paths, strict=True)
-    ]
+    call = joblib.delayed(_part)
+    parts = zip(edges[:-1], edges[1:], paths, strict=True)
+    calls = [call(work, *part, one_thread=processes > 1) for part in parts]
     done = 0
     with reporter.bar(title, "crop") as progress:
         run = joblib.Parallel(n_jobs=processes, return_as="generator_unordered")
@@ -141,10 +141,10 @@ def _cached(path: Path, work: _Work, jobs: int, title: str, reporter: Reporter) 
     return features
 
 
-def _part(work: _Work, start: int, path: Path, one_thread: bool) -> int:
+def _part(work: _Work, start: int, stop: int, path: Path, *, one_thread: bool) -> int:
     if one_thread:
         cv2.setNumThreads(1)  # the other cores have processes of their own
-    return work.part(start, path)
+    return work.part(start, stop, path)
 
 
 def _write(features: Features, path: Path) -> None:
@@ -157,7 +157,7 @@ def _write(features: Features, path: Path) -> None:
 def _read(path: Path) -> Features | None:
     """Read a file of features; None where it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return Features(file["values"], file["counts"], file["seen"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

@@ -21,7 +21,7 @@ Descriptors = UInt8[np.ndarray, "keypoints 128"]
 def descriptors(image: RGB, most: int) -> Descriptors:
     """Return the descriptors of the strongest keypoints, at most `most` of them."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    _, found = cv2.SIFT_create(nfeatures=most).detectAndCompute(grey, None)
+    _, found = cv2.SIFT.create(nfeatures=most).detectAndCompute(grey, None)
     if found is None:
         return np.zeros((0, LENGTH), np.uint8)
     return np.asarray(found[:most], np.uint8)  # whole numbers to 255, which OpenCV has as floats

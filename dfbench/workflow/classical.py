@@ -231,7 +231,7 @@ def crop_weights(
     Where networks draw both classes equally often, both weigh the same here.
     """
     if settings.class_weights:
-        return np.asarray(settings.class_weights, np.float64)[labels]
+        return np.array([settings.class_weights[label] for label in labels])
     if settings.balance == "none":
         return None
     return np.asarray((len(labels) / (2 * np.bincount(labels, minlength=2)))[labels], np.float64)
@@ -300,7 +300,7 @@ def _score(
         reporter=reporter,
     )
     blind = int((~features.seen).sum())
-    notes = ()
+    notes: tuple[str, ...] = ()
     if blind > UNSEEN * len(features):
         what = "keypoints" if detector.facts.recipe.name == "sift" else "a face that dlib sees"
         notes = (f"{blind} of {len(features)} crops are without {what}",)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import Float
 
 from dfbench.faces.images import RGB
-from dfbench.synth.face import Expression, Head, Light, Pose, _rotation, build_head, render_head
-from dfbench.synth.face import _LEFT, _PIVOT, _TOP, UNIT
+from dfbench.synth.face import (
+    _LEFT,
+    _PIVOT,
+    _TOP,
+    UNIT,
+    Expression,
+    Head,
+    Light,
+    Pose,
+    build_head,
+    render_head,
+)
 from dfbench.synth.identity import Identity, make_identity
 
 SIDE = 160  # px, of a crop
@@ -91,3 +100,21 @@ def render_face(number: int, *, side: int = SIDE) -> tuple[RGB, Points]:
     frame += rng.normal(0, 0.01, frame.shape).astype(np.float32)
     picture = np.sqrt(np.clip(frame, 0, 1)) * 255
     return np.rint(picture).astype(np.uint8), points_of(head, now, pose)
+
+
+def train_predictor(path: Path, numbers: range) -> Path:
+    """Train a small shape predictor on rendered faces, and write it."""
+    import dlib
+
+    detect, images, shapes = dlib.get_frontal_face_detector(), [], []
+    for number in numbers:
+        image, points = render_face(number)
+        places = dlib.points([dlib.point(*map(round, point)) for point in points.tolist()])
+        images.append(image)
+        shapes.append([dlib.full_object_detection(detect(image, 0)[0], places)])
+    options = dlib.shape_predictor_training_options()
+    options.cascade_depth, options.tree_depth, options.nu = 6, 3, 0.2
+    options.num_trees_per_cascade_level, options.feature_pool_size = 60, 300
+    options.oversampling_amount, options.num_threads, options.random_seed = 10, 1, "1"
+    dlib.train_shape_predictor(images, shapes, options).save(str(path))
+    return path
