@@ -309,6 +309,7 @@ def protocol_selection(args: argparse.Namespace, excluded: Sequence[str]) -> Sel
 
 def check_names(configs: Sequence[config.RunConfig], origin: str = "") -> None:
     """Raise UserError where a dataset or network is unknown; the message begins with `origin`."""
+    from dfbench.classical.catalog import is_classical
     from dfbench.data.spec import parse_spec
     from dfbench.models.registry import check_name
 
@@ -316,7 +317,8 @@ def check_names(configs: Sequence[config.RunConfig], origin: str = "") -> None:
         for spec in dict.fromkeys(spec for one in configs for spec in (one.train, *one.eval)):
             parse_spec(spec)
         for name in dict.fromkeys(one.model.name for one in configs):
-            check_name(name)
+            if not is_classical(name):
+                check_name(name)
     except UserError as error:
         raise UserError(f"{origin}{error}") from error
 

@@ -98,3 +98,15 @@ def models_text(specs: Iterable[ClassicalSpec]) -> str:
     width = max(len(spec.name) for spec in specs)
     lines = [f"{spec.name:{width}}  {spec.summary}" for spec in specs]
     return "\n".join([f"classical models ({EXTRA})", *lines])
+
+
+def model_text(spec: ClassicalSpec) -> str:
+    """Describe a model."""
+    facts = {
+        "classifiers": ", ".join(_CLASSIFIERS[family] for family in spec.families),
+        "chosen by": "AUC over folds of the training videos; settings: classical.*",
+        "needs": EXTRA,
+        "paper": spec.paper,
+    }
+    lines = [f"{name:14} {text}" for name, text in facts.items()]
+    return "\n".join([f"{spec.name}: {spec.summary}", *lines])

@@ -91,14 +91,30 @@ def evaluate(args: argparse.Namespace) -> None:
 def models(args: argparse.Namespace) -> None:
     """List the networks, or describe one: its layers, by whose names training freezes them.
 
-    Any network of Keras is one too, as `keras:NAME`, where Keras is installed.
+    Any network of Keras is one too, as `keras:NAME`, where Keras is installed. Below them are the
+    classical models, which scikit-learn fits to features of the crops.
     """
+    from dfbench.classical import catalog
     from dfbench.models import listing
     from dfbench.models.registry import all_models, get_model
 
+    if args.name in catalog.CLASSICAL:
+        spec = catalog.CLASSICAL[args.name]
+        values = catalog.spec_values(spec)
+        print(json.dumps(values, indent=1) if args.json else catalog.model_text(spec))
+        return
     if args.name:
         values = listing.model_values(get_model(args.name))
         print(json.dumps(values, indent=1) if args.json else listing.model_text(values))
         return
     rows = [listing.spec_values(spec) for spec in all_models()]
-    print(json.dumps(rows, indent=1) if args.json else listing.models_text(rows))
+    if args.json:
+        print(
+            json.dumps(
+                rows + [catalog.spec_values(s) for s in catalog.CLASSICAL.values()], indent=1
+            )
+        )
+        return
+    print(listing.models_text(rows))
+    print()
+    print(catalog.models_text(catalog.CLASSICAL.values()))

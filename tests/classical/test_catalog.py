@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 
 import pytest
 
+from dfbench import cli
 from dfbench.classical import catalog
 from dfbench.classical.catalog import CLASSICAL, is_classical, models_text, require, spec_values
 from dfbench.errors import UserError
@@ -42,4 +44,16 @@ def test_values_have_the_keys_of_networks() -> None:
     from dfbench.models.registry import get_model
 
     network = listing.spec_values(get_model("meso4"))
-    assert spec_values(CLASSICAL["sift_forest"]).keys() == network.keys()
+    assert spec_values(CLASSICAL["sift_forest"]).keys() <= network.keys()
+
+
+def test_the_command_line_lists_and_describes_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "--json"]) == 0
+    names = {model["name"] for model in json.loads(capsys.readouterr().out)}
+    assert names >= {"meso4", *CLASSICAL}
+    assert cli.main(["models"]) == 0
+    assert "sift_forest  " in capsys.readouterr().out
+    assert cli.main(["models", "landmarks_best"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("landmarks_best: grey values at 68 face landmarks; the best of")
+    assert "SVM with RBF kernel, linear SVM, perceptron" in text
