@@ -37,7 +37,8 @@ class FaceConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
 class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[misc, call-arg]
     """Base of all datasets of face crops.
 
-    Features of an example: `face` (encoded image, size x size x 3, uint8, RGB), `label` (0 real,
+    Features of an example: `face` (encoded image, size x size x 3, uint8, RGB), where the recipe
+    wants it `face_before` (likewise, the same place in the frame before), `label` (0 real,
     1 fake), `video`, `frame` (index in the clip), `time_s`, `manipulation`, `identity`,
     `source_identity`, `original`, `box` (x0, y0, x1, y1 of the crop in the frame, px) and
     `detector_score`.
@@ -102,11 +103,13 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
         return False
 
     def _info(self) -> tfds.core.DatasetInfo:
-        size = self.builder_config.recipe.size
+        recipe = self.builder_config.recipe
+        image = tfds.features.Image(
+            shape=(recipe.size, recipe.size, 3), encoding_format=recipe.format
+        )
         features = {
-            "face": tfds.features.Image(
-                shape=(size, size, 3), encoding_format=self.builder_config.recipe.format
-            ),
+            "face": image,
+            **({"face_before": image} if recipe.before else {}),
             "label": tfds.features.ClassLabel(names=["real", "fake"]),
             "video": tfds.features.Text(),
             "frame": np.int32,
@@ -140,6 +143,7 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
                     f"{clip.video}#{crop.frame:06d}",
                     {
                         "face": crop.image,
+                        **({"face_before": crop.before} if crop.before else {}),
                         "label": clip.label,
                         "video": clip.video,
                         "frame": crop.frame,

@@ -1,8 +1,9 @@
 """Prepared crops to batches, by Grain: deterministic order, class balance, masked padding.
 
-A batch is a dictionary of NumPy arrays: `image` uint8 [batch, size, size, 3] (RGB), `label` int32
-[batch] (1 fake), `index` int32 [batch] (row of the split's frame table) and `mask` float32 [batch]
-(0 for padding). Images stay uint8 until they are on the device.
+A batch is a dictionary of NumPy arrays: `image` uint8 [batch, size, size, 3] (RGB; 6 channels, with
+the frame before behind, where that was prepared), `label` int32 [batch] (1 fake), `index` int32
+[batch] (row of the split's frame table) and `mask` float32 [batch] (0 for padding). Images stay
+uint8 until they are on the device.
 """
 
 from __future__ import annotations
@@ -110,8 +111,9 @@ class LoadCrop(grain.transforms.Map):  # type: ignore[misc]
             self._sources = [open_split(folder, self._split) for folder in self._folders]
         dataset = int(np.searchsorted(self._starts, row, side="right")) - 1
         record = self._sources[dataset][int(self._positions[row])]
+        frames = [decode(record[name]) for name in ("face", "face_before") if name in record]
         return {
-            "image": decode(record["face"]),
+            "image": frames[0] if len(frames) == 1 else np.concatenate(frames, axis=2),
             "label": self._labels[row],
             "index": np.int32(row),
             "mask": np.float32(1),

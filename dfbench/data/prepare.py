@@ -36,9 +36,10 @@ from dfbench.data.prepared import (
 from dfbench.data.raw import NOT_THERE, Index
 from dfbench.data.spec import Spec
 from dfbench.errors import UserError
-from dfbench.faces.clip import SPLITS, Clip, ClipResult, CropRecipe
+from dfbench.faces.clip import SPLITS, Clip, ClipResult, CropRecipe, recipe_values
 from dfbench.faces.detect import DetectorChoice, resolve_detector
 from dfbench.faces.extract import Extract, check_recipe, extract_clips, read_shard
+from dfbench.faces.images import is_image
 from dfbench.paths import model_files_dir, slug
 from dfbench.progress import SILENT, Reporter
 from dfbench.results.card import Counts
@@ -101,6 +102,8 @@ def prepare(
             cls.make_raw(source.raw, data.size, progress)
         index = cls.index(source.raw, source.variant)
     _require_unique(index, source.raw)
+    if recipe.before:
+        _require_videos(spec, index)
     reporter.say(f"preparing {spec.text}: {len(index.clips)} clips, detector {recipe.detector}")
     folder = source.folder(recipe)
     _build(source, spec, index, recipe, choice, folder, extract, jobs, reporter)
@@ -121,7 +124,7 @@ class _Source:
     def folder(self, recipe: CropRecipe) -> Path:
         """Return the folder of a recipe: another one for each source and each recipe."""
         version = str(self.cls.VERSION)
-        fields = [FORMAT, self.root.name, version, self.key, dataclasses.asdict(recipe)]
+        fields = [FORMAT, self.root.name, version, self.key, recipe_values(recipe)]
         key = hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:12]
         return self.root / f"{self.variant or 'all'}-{key}" / version
 
@@ -234,6 +237,16 @@ def _require_unique(index: Index, raw: Path) -> None:
             raise UserError(f"{raw}: {count} clips are called '{name}'; remove all but one")
 
 
+def _require_videos(spec: Spec, index: Index) -> None:
+    images = [clip.path for clip in index.clips if is_image(clip.path)]
+    if images:
+        raise UserError(
+            f"{spec.text}: data.before needs videos, since an image has no frame before it, and "
+            f"{len(images)} of {len(index.clips)} clips are images ({images[0]}, ..): take a "
+            "model.input without diff"
+        )
+
+
 def _build(
     source: _Source,
     spec: Spec,
@@ -324,7 +337,8 @@ def _without_images(result: ClipResult, digest: Digest) -> ClipResult:
     """Forget the images, which may not fit in memory together, after they went into `digest`."""
     for crop in result.crops:
         digest.update(f"{result.video}#{crop.frame}:{len(crop.image)}:".encode() + crop.image)
-    crops = tuple(dataclasses.replace(c, image=b"") for c in result.crops)
+        digest.update(crop.before)
+    crops = tuple(dataclasses.replace(c, image=b"", before=b"") for c in result.crops)
     return dataclasses.replace(result, crops=crops)
 
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from dfbench.data.spec import PATH_DATASETS
 from dfbench.errors import UserError
-from dfbench.faces.clip import Clip, CropRecipe, Split
+from dfbench.faces.clip import Clip, CropRecipe, Split, recipe_values
 from dfbench.faces.hashing import BYTES
 from dfbench.results.card import ClassName, Counts, Coverage, DatasetFingerprint
 
@@ -101,7 +101,7 @@ class Prepared:
             name=self.name,
             version=m.version,
             variant=m.variant,
-            recipe=msgspec.to_builtins(m.recipe),
+            recipe=recipe_values(m.recipe),
             detector_note=m.detector_note,
             clips_sha256=m.clips_sha256,
             crops_sha256=m.crops_sha256,

@@ -19,9 +19,11 @@ _SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
 
 
 def open_split(folder: Path | str, split: str) -> Any:
-    """Open the records of a split, by position; `face` stays encoded."""
+    """Open the records of a split, by position; `face` and `face_before` stay encoded."""
     builder = tfds.builder_from_directory(folder)
-    return builder.as_data_source(split, decoders={"face": tfds.decode.SkipDecoding()})
+    encoded = [name for name in ("face", "face_before") if name in builder.info.features]
+    decoders = {name: tfds.decode.SkipDecoding() for name in encoded}
+    return builder.as_data_source(split, decoders=decoders)
 
 
 class RecordWriter(ExampleWriter):  # type: ignore[misc]

@@ -14,7 +14,7 @@ import numpy as np
 
 from dfbench.data.prepared import Prepared, column
 from dfbench.data.records import open_split
-from dfbench.faces.clip import SPLITS
+from dfbench.faces.clip import SPLITS, recipe_values
 from dfbench.results.coverage import coverage_warnings
 
 NUMBERS, PAGE = "report.json", "report.html"
@@ -56,7 +56,7 @@ def summarise(prepared: Prepared) -> Summary:
     return Summary(
         name=prepared.name,
         variant=manifest.variant,
-        recipe=msgspec.to_builtins(manifest.recipe),
+        recipe=recipe_values(manifest.recipe),
         detector_note=manifest.detector_note,
         rows=tuple(_row(prepared, key) for key in sorted(manifest.counts, key=_order)),
         excluded=manifest.excluded,

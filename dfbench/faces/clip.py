@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dfbench.config import DetectorName
 
@@ -53,6 +53,15 @@ class CropRecipe:
     size: int = 256  # px, of the stored crop
     format: Literal["jpeg", "png"] = "jpeg"
     quality: int = 95  # of JPEG
+    before: bool = False  # with each crop, the same place in the frame before
+
+
+def recipe_values(recipe: CropRecipe) -> dict[str, Any]:
+    """Return a recipe as what names a dataset has it: without what came later and is off."""
+    values = asdict(recipe)
+    if not recipe.before:
+        del values["before"]
+    return values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +77,7 @@ class Crop:
     image: bytes  # JPEG or PNG, RGB, size x size
     content: int  # `content_hash` of `image`
     phash: bytes  # `difference_hash` of the pixels, before they were encoded
+    before: bytes = b""  # the same box in the frame before, if the recipe wants it
 
 
 @dataclass(frozen=True, kw_only=True)

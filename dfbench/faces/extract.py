@@ -35,13 +35,14 @@ from dfbench.faces.crop import (
 from dfbench.faces.detect import DetectorChoice, has_eyes, load_detector
 from dfbench.faces.face import Detector, Face
 from dfbench.faces.hashing import content_hash, difference_hash
-from dfbench.faces.images import IMAGE_SUFFIXES, RGB, UnreadableError, read_image
+from dfbench.faces.images import RGB, UnreadableError, is_image, read_image
 from dfbench.faces.self_blend import self_blend
 from dfbench.faces.video import Frame, read_frames
 from dfbench.progress import Progress
 
 NO_FACE = "no face found"
 UNDECODABLE = "cannot decode"
+ALONE = "no other frame beside it"
 CRASHED = "the decoder or the detector crashed on this file"
 
 NEAR_S = 0.5  # how far a frame of the original may be for its box to be used
@@ -224,14 +225,15 @@ def extract_clip(
     """Find and crop the faces of one clip; a file that cannot be read gives a reason instead.
 
     With `original`, frames are cut where those of that clip were, if they are of the same size.
+    Where the recipe wants the frame before, what is done to a frame is done to both.
     """
-    is_image = clip.path.suffix.lower() in IMAGE_SUFFIXES
-    wanted = 1 if is_image else recipe.frames * (recipe.real_oversample if not clip.label else 1)
+    still = is_image(clip.path)
+    wanted = 1 if still else recipe.frames * (recipe.real_oversample if not clip.label else 1)
     try:
         frames = (
             [Frame(0, 0.0, read_image(clip.path))]
-            if is_image
-            else read_frames(clip.path, wanted, recipe.policy)
+            if still
+            else read_frames(clip.path, wanted, recipe.policy, before=recipe.before)
         )
     except (UnreadableError, OSError) as error:
         return ClipResult(video=clip.video, wanted=wanted, crops=(), reason=str(error))
@@ -240,19 +242,23 @@ def extract_clip(
         if frame.image is None:
             misses.append((frame.index, UNDECODABLE))
             continue
+        if recipe.before and frame.before is None:
+            misses.append((frame.index, ALONE))
+            continue
+        pair = (frame.image,) if frame.before is None else (frame.image, frame.before)
         same = _same_place(original, frame)
         face = None if same else max(detector(frame.image), key=lambda f: f.area, default=None)
         if same:
-            image, box, score = cut(frame.image, same.box), same.box, same.score
+            images, box, score = [cut(image, same.box) for image in pair], same.box, same.score
         elif face:
-            image, box, into = _crop(frame.image, face, recipe)
+            images, box, into = _crop(pair, face, recipe)
             score = face.score
             if clip.self_blend:
-                image = _blended(image, face, into, clip, frame.index)
+                images = [_blended(image, face, into, clip, frame.index) for image in images]
         else:
             misses.append((frame.index, NO_FACE))
             continue
-        pixels = resize(image, recipe.size)
+        pixels, *before = (resize(image, recipe.size) for image in images)
         encoded = encode(pixels, recipe)
         crops.append(
             Crop(
@@ -263,15 +269,17 @@ def extract_clip(
                 image=encoded,
                 content=content_hash(encoded),
                 phash=difference_hash(pixels),
+                before=encode(before[0], recipe) if before else b"",
             )
         )
-    reason = "" if crops else f"{NO_FACE} in {len(frames)} frame{'s' if len(frames) > 1 else ''}"
+    alone = {reason for _, reason in misses} == {ALONE}
+    reason = f"{ALONE if alone else NO_FACE} in {len(frames)} frame{'s' if len(frames) > 1 else ''}"
     return ClipResult(
         video=clip.video,
         wanted=len(frames),
         crops=tuple(crops),
         misses=tuple(misses),
-        reason=reason,
+        reason="" if crops else reason,
         frame_shape=next((f.image.shape[:2] for f in frames if f.image is not None), (0, 0)),
     )
 
@@ -296,18 +304,21 @@ def check_recipe(recipe: CropRecipe) -> None:
         )
 
 
-def _crop(image: RGB, face: Face, recipe: CropRecipe) -> tuple[RGB, Box, Affine]:
-    """Cut the face out; also return the square in the frame and the map of points into the crop."""
+def _crop(images: Sequence[RGB], face: Face, recipe: CropRecipe) -> tuple[list[RGB], Box, Affine]:
+    """Cut the face out of frames, at one place.
+
+    Also return the square in the frame and the map of points into the crop.
+    """
     if recipe.detector == "none":
-        box = inner_square(*image.shape[:2])
+        box = inner_square(*images[0].shape[:2])
     else:
         box = recipe_box(face.box, recipe)
     if recipe.align:
         right, left, *_ = face.keypoints  # of the person: the right one is left in the frame
-        cropped, into = turned(image, box, middle(face.box), (right, left))
-        return cropped, box, into
+        squares = [turned(image, box, middle(face.box), (right, left)) for image in images]
+        return [square for square, _ in squares], box, squares[0][1]
     into = np.array([[1.0, 0.0, -round(box[0])], [0.0, 1.0, -round(box[1])]])
-    return cut(image, box), box, into
+    return [cut(image, box) for image in images], box, into
 
 
 def _blended(image: RGB, face: Face, into: Affine, clip: Clip, frame: int) -> RGB:

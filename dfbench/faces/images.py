@@ -22,6 +22,11 @@ class UnreadableError(Exception):
     """A file of media that cannot be decoded; the message says why, for the record of misses."""
 
 
+def is_image(path: Path) -> bool:
+    """Return whether a file is a still image, by its name."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
 def read_image(path: Path) -> RGB:
     """Decode an image, turned upright as its EXIF says.
 
