@@ -78,7 +78,7 @@ def _check_augment(augment: AugmentConfig, origin: str) -> None:
         if not 0 <= getattr(augment, name) <= limit:
             value = getattr(augment, name)
             raise UserError(f"{origin}: augment.{name} = {value} must be between 0 and {limit:g}")
-    ranges = {"blur_sigma": (0.01, 20.0), "noise_std": (0.0, 1.0), "jpeg_quality": (1, 100)}
+    ranges = {"blur_sigma": (0.01, 5.0), "noise_std": (0.0, 1.0), "jpeg_quality": (1, 100)}
     for name, (least, most) in ranges.items():
         low, high = getattr(augment, name)
         if not least <= low <= high <= most:

@@ -14,6 +14,7 @@ from jax import Array
 from jaxtyping import Float
 
 from dfbench.config import ModelConfig
+from dfbench.models.inputs import image_channels
 from dfbench.models.keras_graph import (
     Path,
     build_graph,
@@ -48,7 +49,7 @@ _SIDES = {
 
 
 class KerasBackbone(nnx.Module):
-    """A network of `keras.applications`, average-pooled, and our head.
+    """A network of `keras.applications`, pooled, and our head.
 
     Parameters are `backbone.LAYER.kernel` and so on, by Keras's names of layers, drawn by Keras's
     initialisers. Batch norms are our own (`layers.BatchNorm`), with Keras's momentum and epsilon:
@@ -60,17 +61,18 @@ class KerasBackbone(nnx.Module):
     The Keras model itself is no part of the module: it is looked up by name, size and dtype.
 
     Args:
-        config: Of it `dtype`, and what `Head` takes.
+        config: Of it `dtype`, `input`, `pooling`, and what `Head` takes.
         name: Of the application: "VGG19".
         side: Of the images, px.
         rngs: Needs the stream "params".
 
     Raises:
-        UserError: The network does not take images of that size.
+        UserError: The network does not take such images.
     """
 
     def __init__(self, config: ModelConfig, name: str, *, side: int, rngs: nnx.Rngs) -> None:
-        graph = build_graph(name, side, config.dtype)
+        self.built = (name, side, config.dtype, image_channels(config), config.pooling)
+        graph = build_graph(*self.built)
         tree: dict[str, Any] = {}
         for path, value in initial_values(graph.weights, rngs).items():
             put(tree, path, nnx.Param(value))
@@ -80,28 +82,33 @@ class KerasBackbone(nnx.Module):
             put(tree, path, _batch_norm(layer))
         self.backbone = _modules(tree)
         self.head = Head(graph.features, config, rngs=rngs)
-        self.name, self.side, self.dtype = name, side, config.dtype
         self.flip_channels = preprocessing(name).flip_channels
         self.deterministic = False  # set by train() and eval()
 
     def __call__(
-        self, images: Float[Array, "batch height width 3"], *, rngs: nnx.Rngs | None = None
+        self, images: Float[Array, "batch height width channel"], *, rngs: nnx.Rngs | None = None
     ) -> Float[Array, " batch"]:
         """Return the logits of P(fake), float32; images are RGB, as `preprocessing` says."""
-        graph = build_graph(self.name, self.side, self.dtype)
+        graph = build_graph(*self.built)
         values = {
             path: _at(self.backbone, path)[...] for path in (*graph.weights, *graph.constants)
         }
         norms = {path: _at(self.backbone, path) for path in graph.norms}
         features = run_graph(
             graph,
-            images[..., ::-1] if self.flip_channels else images,
+            _backwards(images) if self.flip_channels else images,
             values,
             norms,
             training=not self.deterministic,
             rngs=rngs,
         )
         return self.head(features, rngs=rngs)
+
+
+def _backwards(images: Float[Array, "batch height width channel"]) -> Array:
+    """Turn the order of the colours, in each three channels."""
+    *shape, channels = images.shape
+    return images.reshape(*shape, channels // 3, 3)[..., ::-1].reshape(images.shape)
 
 
 def _batch_norm(layer: Any) -> BatchNorm:
@@ -171,11 +178,11 @@ def keras_spec(name: str) -> ModelSpec:
     side, pixels = _SIDES.get(application, 224), preprocessing(application)
 
     def build(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
-        return KerasBackbone(config, application, side=side, rngs=rngs)
+        return KerasBackbone(config, application, side=config.input_size or side, rngs=rngs)
 
     return ModelSpec(
         name=name,
-        summary=f"{application} of Keras, average-pooled",
+        summary=f"{application} of Keras, pooled",
         input_size=side,
         mean=pixels.mean,
         std=pixels.std,

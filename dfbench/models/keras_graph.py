@@ -14,12 +14,13 @@ import importlib
 import math
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,7 @@ from dfbench.models.layers import BatchNorm, drop
 
 Path = tuple[str, ...]  # ("conv1_bn", "scale"): the parts of a dotted name
 Result = TypeVar("Result")
+Pooling = Literal["average", "max"]
 
 INSTALL = "keras:NAME needs Keras 3: pip install 'dfbench[keras]'"
 
@@ -93,27 +95,34 @@ class Graph:
 
 
 @functools.cache
-def build_graph(name: str, side: int, dtype: str) -> Graph:
-    """Build the graph of `keras.applications.NAME` for square images, average-pooled.
+def build_graph(
+    name: str, side: int, dtype: str, channels: int = 3, pooling: Pooling = "average"
+) -> Graph:
+    """Build the graph of `keras.applications.NAME` for square images.
 
     Args:
         name: Of the application, without "keras:".
         side: Of the images, px.
         dtype: Of the activations, "float32" or "bfloat16"; variables are float32.
+        channels: Of the images.
+        pooling: Of the last feature maps.
 
     Raises:
-        UserError: The network does not take images of that size.
+        UserError: The network does not take images of that size, or of so many channels.
     """
-    return in_fresh_thread(lambda: _build(name, side, dtype))
+    return in_fresh_thread(lambda: _build(name, side, dtype, channels, pooling))
 
 
-def _build(name: str, side: int, dtype: str) -> Graph:
+def _build(name: str, side: int, dtype: str, channels: int, pooling: Pooling) -> Graph:
     policy = "float32" if dtype == "float32" else f"mixed_{dtype}"
     keras.config.set_dtype_policy(policy)
     # Variables made in this scope are not filled.
     with keras.StatelessScope(initialize_variables=False):
-        model = application(name, side, weights=None)
-    layers = all_layers(model)
+        model = application(name, side, weights=None, channels=channels, pooling=pooling)
+        layers = all_layers(model)
+        # ConvNeXt and some of EfficientNetV2 normalise within, but not where it is not a picture.
+        if channels != 3 and len(all_layers(application(name, side, weights=None))) != len(layers):
+            raise UserError(f"keras:{name} takes three channels: model.input = rgb, srm or diff")
     norms = {path_of(layer): layer for layer in layers if is_batch_norm(layer)}
     owned = {id(v) for norm in norms.values() for v in norm.variables}
     weights: dict[Path, Any] = {}
@@ -127,18 +136,28 @@ def _build(name: str, side: int, dtype: str) -> Graph:
     return Graph(model, int(model.output_shape[-1]), weights, constants, norms)
 
 
-def application(name: str, side: int, *, weights: str | None) -> Any:
-    """Return `keras.applications.NAME` without its classifier, average-pooled.
+def application(
+    name: str,
+    side: int,
+    *,
+    weights: str | None,
+    channels: int = 3,
+    pooling: Pooling = "average",
+) -> Any:
+    """Return `keras.applications.NAME` without its classifier, pooled.
 
     Raises:
         UserError: The network does not take images of that size.
     """
     keras.config.set_image_data_format("channels_last")
     function = getattr(keras.applications, name)
+    settings = {"pooling": "avg" if pooling == "average" else "max"}
     try:
-        return function(
-            include_top=False, weights=weights, pooling="avg", input_shape=(side, side, 3)
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This model usually expects 1 or 3 input channels")
+            return function(
+                include_top=False, weights=weights, input_shape=(side, side, channels), **settings
+            )
     except ValueError as error:
         raise UserError(f"keras:{name} cannot be built for images of {side} px: {error}") from error
 
@@ -268,7 +287,7 @@ def run_graph(
 
     Args:
         graph: What to call.
-        images: [batch, side, side, 3], as the application's `preprocess_input` leaves them.
+        images: [batch, side, side, channel], as the application's `preprocess_input` leaves them.
         values: Of `graph.weights` and `graph.constants`.
         norms: As in `graph.norms`; they are called, and so may change.
         training: Whether to drop what dropouts drop.

@@ -137,6 +137,14 @@ def drop(x: Array, rate: float, rngs: nnx.Rngs | None, shape: tuple[int, ...]) -
     return dropped
 
 
+def pool(
+    x: Float[Array, "batch height width channel"], how: Literal["average", "max"]
+) -> Float[Array, "batch channel"]:
+    """Return one float32 number a channel."""
+    reduce = jnp.mean if how == "average" else jnp.max
+    return reduce(x.astype(jnp.float32), (1, 2))
+
+
 class Dropout(nnx.Module):
     """Dropout whose mask is drawn for the batch over all devices: their number changes nothing.
 

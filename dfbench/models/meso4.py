@@ -11,7 +11,9 @@ from jax import Array
 from jaxtyping import Float
 
 from dfbench.config import ModelConfig
+from dfbench.errors import UserError
 from dfbench.models import lowering
+from dfbench.models.inputs import image_channels
 from dfbench.models.layers import BatchNorm, Head, drawn_flat
 from dfbench.models.registry import register
 
@@ -46,7 +48,18 @@ def meso_norm(channels: int) -> BatchNorm:
 
 
 def meso_head(channels: int, config: ModelConfig, input_size: int, rngs: nnx.Rngs) -> Head:
-    """Make the two dense layers of both networks, 16 wide between; images shrink 32-fold."""
+    """Make the two dense layers of both networks, 16 wide between; images shrink 32-fold.
+
+    Raises:
+        UserError: Settings that the networks have no place for.
+    """
+    if input_size % 32:
+        raise UserError(f"model.input_size = {input_size}: {config.name} takes multiples of 32 px")
+    if config.pooling != "average":
+        raise UserError(
+            f"model.pooling = {config.pooling}: {config.name} pools nothing at its end; leave "
+            "it out"
+        )
     features = (input_size // 32) ** 2 * channels
     return Head(features, config, widths=(16,), activation=_leaky_relu, init=_glorot, rngs=rngs)
 
@@ -73,7 +86,7 @@ class Meso4(nnx.Module):
     Initialised as Keras does: kernels Glorot-uniform, biases zero.
 
     Args:
-        config: Of it `dtype`, and what `Head` takes.
+        config: Of it `dtype`, `input`, and what `Head` takes.
         input_size: Side of the images, px: a multiple of 32. The paper's is 256.
         rngs: Needs the stream "params".
     """
@@ -82,7 +95,7 @@ class Meso4(nnx.Module):
         self, config: ModelConfig, *, input_size: int = INPUT_SIZE, rngs: nnx.Rngs
     ) -> None:
         dtype = jnp.dtype(config.dtype)
-        convs, norms, channels = [], [], 3
+        convs, norms, channels = [], [], image_channels(config)
         for out, side in _STAGES:
             convs.append(meso_conv(channels, out, side, dtype, rngs))
             norms.append(meso_norm(out))
@@ -92,7 +105,7 @@ class Meso4(nnx.Module):
         self.dtype = dtype
 
     def __call__(
-        self, images: Float[Array, "batch height width 3"], *, rngs: nnx.Rngs | None = None
+        self, images: Float[Array, "batch height width channel"], *, rngs: nnx.Rngs | None = None
     ) -> Float[Array, " batch"]:
         """Return the logits of P(fake), float32; images are in [0, 1]."""
         features = meso_features(images.astype(self.dtype), self.convs, self.norms)
@@ -109,4 +122,4 @@ class Meso4(nnx.Module):
 )
 def build(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     """Build Meso-4 for 256 px."""
-    return Meso4(config, rngs=rngs)
+    return Meso4(config, input_size=config.input_size or INPUT_SIZE, rngs=rngs)

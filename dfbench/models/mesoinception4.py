@@ -9,6 +9,7 @@ from jax import Array
 from jaxtyping import Float
 
 from dfbench.config import ModelConfig
+from dfbench.models.inputs import image_channels
 from dfbench.models.meso4 import (
     INPUT_SIZE,
     PAPER,
@@ -60,7 +61,7 @@ class MesoInception4(nnx.Module):
     Glorot-uniform, biases zero.
 
     Args:
-        config: Of it `dtype`, and what `Head` takes.
+        config: Of it `dtype`, `input`, and what `Head` takes.
         input_size: Side of the images, px: a multiple of 32. The paper's is 256.
         rngs: Needs the stream "params".
     """
@@ -69,7 +70,7 @@ class MesoInception4(nnx.Module):
         self, config: ModelConfig, *, input_size: int = INPUT_SIZE, rngs: nnx.Rngs
     ) -> None:
         dtype = jnp.dtype(config.dtype)
-        inceptions, channels = [], [3]
+        inceptions, channels = [], [image_channels(config)]
         for branches in _BRANCHES:
             inceptions.append(Inception(channels[-1], branches, dtype=dtype, rngs=rngs))
             channels.append(sum(branches))
@@ -80,7 +81,7 @@ class MesoInception4(nnx.Module):
         self.dtype = dtype
 
     def __call__(
-        self, images: Float[Array, "batch height width 3"], *, rngs: nnx.Rngs | None = None
+        self, images: Float[Array, "batch height width channel"], *, rngs: nnx.Rngs | None = None
     ) -> Float[Array, " batch"]:
         """Return the logits of P(fake), float32; images are in [0, 1]."""
         # What an inception module returns is a ReLU's already: another changes nothing.
@@ -99,4 +100,4 @@ class MesoInception4(nnx.Module):
 )
 def build(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     """Build MesoInception-4 for 256 px."""
-    return MesoInception4(config, rngs=rngs)
+    return MesoInception4(config, input_size=config.input_size or INPUT_SIZE, rngs=rngs)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dfbench.config import ModelConfig
+from dfbench.config import Input, ModelConfig
 from dfbench.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ class ModelSpec:
         parameters: Trainable numbers with the network's own head; None where nobody counted.
         multiply_adds: Of one image of `input_size` in prediction, millions; None likewise.
         build: Makes the module; `module(images, rngs=...)` takes normalised float images
-            [batch, height, width, 3] and returns the logits of P(fake), float32 [batch].
+            [batch, height, width, channel] (3, or more as `models.inputs` says) and returns the
+            logits of P(fake), float32 [batch].
+        input: What it is shown of a crop.
     """
 
     name: str
@@ -65,6 +67,7 @@ class ModelSpec:
     parameters: int | None
     multiply_adds: float | None
     build: Build
+    input: Input = "rgb"
 
 
 def register(
@@ -153,6 +156,16 @@ def get_model(name: str) -> ModelSpec:
     else:
         _load(_plugins()[name])
     return _SPECS[name]
+
+
+def configured_model(config: ModelConfig) -> ModelSpec:
+    """Return the model of a configuration, which may have another size and see something else.
+
+    Raises:
+        UserError: As for `get_model`.
+    """
+    spec = get_model(config.name)
+    return replace(spec, input_size=config.input_size or spec.input_size, input=config.input)
 
 
 def _load(point: EntryPoint) -> None:

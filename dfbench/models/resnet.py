@@ -14,7 +14,8 @@ from jaxtyping import Float
 
 from dfbench.config import ModelConfig
 from dfbench.models import lowering
-from dfbench.models.layers import BatchNorm, Conv, Head, Pointwise
+from dfbench.models.inputs import image_channels
+from dfbench.models.layers import BatchNorm, Conv, Head, Pointwise, pool
 from dfbench.models.registry import register
 
 INPUT_SIZE = 224
@@ -111,7 +112,7 @@ class ResNet(nnx.Module):
     Kernels are He-normal, the linear layer LeCun-normal, biases zero.
 
     Args:
-        config: Of it `dtype`, and what `Head` takes.
+        config: Of it `dtype`, `input`, `pooling`, and what `Head` takes.
         unit: Two 3x3 ("basic"), or 1x1, 3x3 and 1x1 of four times the width, with the stride in
             the first 1x1 (as in the paper and Keras) or, in "bottleneck_v1_5", in the 3x3 (as in
             torchvision).
@@ -135,7 +136,7 @@ class ResNet(nnx.Module):
     ) -> None:
         style = Style(momentum=momentum, epsilon=epsilon, dtype=jnp.dtype(config.dtype))
         channels = widths[0]
-        self.conv1 = style.conv(3, channels, 7, stride=2, rngs=rngs)
+        self.conv1 = style.conv(image_channels(config), channels, 7, stride=2, rngs=rngs)
         self.norm1 = style.norm(channels)
         stages = []
         for stage, (depth, width) in enumerate(zip(depths, widths, strict=True)):
@@ -147,10 +148,11 @@ class ResNet(nnx.Module):
             stages.append(nnx.List(units))
         self.stages = nnx.List(stages)
         self.head = Head(channels, config, rngs=rngs)
+        self.pooling = config.pooling
         self.dtype = style.dtype
 
     def __call__(
-        self, images: Float[Array, "batch height width 3"], *, rngs: nnx.Rngs | None = None
+        self, images: Float[Array, "batch height width channel"], *, rngs: nnx.Rngs | None = None
     ) -> Float[Array, " batch"]:
         """Return the logits of P(fake), float32; images have ImageNet's mean and deviation."""
         x = nnx.relu(self.norm1(self.conv1(images.astype(self.dtype))))
@@ -158,7 +160,7 @@ class ResNet(nnx.Module):
         for stage in self.stages:
             for unit in stage:
                 x = unit(x)
-        return self.head(jnp.mean(x.astype(jnp.float32), (1, 2)), rngs=rngs)
+        return self.head(pool(x, self.pooling), rngs=rngs)
 
 
 class PreActivation(nnx.Module):
@@ -216,7 +218,7 @@ class ResNetV2(nnx.Module):
     first convolution and the last of each unit have a bias. Initialised as `ResNet`.
 
     Args:
-        config: Of it `dtype`, and what `Head` takes.
+        config: Of it `dtype`, `input`, `pooling`, and what `Head` takes.
         depths: Units in each stage.
         widths: Channels of the 3x3 convolutions in each stage.
         rngs: Needs the stream "params".
@@ -232,7 +234,7 @@ class ResNetV2(nnx.Module):
     ) -> None:
         style = Style(momentum=0.99, epsilon=1.001e-5, dtype=jnp.dtype(config.dtype))
         channels = widths[0]
-        self.conv1 = style.conv(3, channels, 7, stride=2, bias=True, rngs=rngs)
+        self.conv1 = style.conv(image_channels(config), channels, 7, stride=2, bias=True, rngs=rngs)
         stages = []
         for stage, (depth, width) in enumerate(zip(depths, widths, strict=True)):
             units = []
@@ -248,10 +250,11 @@ class ResNetV2(nnx.Module):
         self.stages = nnx.List(stages)
         self.norm = style.norm(channels)
         self.head = Head(channels, config, rngs=rngs)
+        self.pooling = config.pooling
         self.dtype = style.dtype
 
     def __call__(
-        self, images: Float[Array, "batch height width 3"], *, rngs: nnx.Rngs | None = None
+        self, images: Float[Array, "batch height width channel"], *, rngs: nnx.Rngs | None = None
     ) -> Float[Array, " batch"]:
         """Return the logits of P(fake), float32; images are in [-1, 1]."""
         x = self.conv1(images.astype(self.dtype))
@@ -260,7 +263,7 @@ class ResNetV2(nnx.Module):
             for unit in stage:
                 x = unit(x)
         x = nnx.relu(self.norm(x))
-        return self.head(jnp.mean(x.astype(jnp.float32), (1, 2)), rngs=rngs)
+        return self.head(pool(x, self.pooling), rngs=rngs)
 
 
 _PAPER = (

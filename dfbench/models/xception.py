@@ -18,7 +18,8 @@ from jaxtyping import Float
 
 from dfbench.config import ModelConfig
 from dfbench.models import lowering
-from dfbench.models.layers import BatchNorm, Conv, Depthwise, Head, Pointwise
+from dfbench.models.inputs import image_channels
+from dfbench.models.layers import BatchNorm, Conv, Depthwise, Head, Pointwise, pool
 from dfbench.models.registry import register
 
 INPUT_SIZE = 299
@@ -107,7 +108,7 @@ class Xception(nnx.Module):
     Kernels are He-normal, the linear layer LeCun-normal, biases zero.
 
     Args:
-        config: Of it `dtype`, and what `Head` takes.
+        config: Of it `dtype`, `input`, `pooling`, and what `Head` takes.
         middle_blocks: 8 in the paper, 4 in LightXception.
         grouped: Every 3x3 of a separable convolution mixes channels in pairs, as MidwayXception's.
         skip_everywhere: The middle blocks too have a 1x1 convolution and batch norm as their skip,
@@ -132,7 +133,7 @@ class Xception(nnx.Module):
         def block(*widths: int, stride: int, leading_relu: bool = True) -> Block:
             return Block(widths, form, stride=stride, leading_relu=leading_relu, rngs=rngs)
 
-        self.conv1 = Conv(3, 32, 3, stride=2, dtype=dtype, rngs=rngs)
+        self.conv1 = Conv(image_channels(config), 32, 3, stride=2, dtype=dtype, rngs=rngs)
         self.norm1 = form.norm(32)
         self.conv2 = Conv(32, 64, 3, dtype=dtype, rngs=rngs)
         self.norm2 = form.norm(64)
@@ -146,10 +147,11 @@ class Xception(nnx.Module):
         self.exit1 = SepConv(1024, 1536, form, rngs=rngs)
         self.exit2 = SepConv(1536, 2048, form, rngs=rngs)
         self.head = Head(2048, config, outputs=2, rngs=rngs)
+        self.pooling = config.pooling
         self.dtype = dtype
 
     def __call__(
-        self, images: Float[Array, "batch height width 3"], *, rngs: nnx.Rngs | None = None
+        self, images: Float[Array, "batch height width channel"], *, rngs: nnx.Rngs | None = None
     ) -> Float[Array, " batch"]:
         """Return the logits of P(fake), float32; images are in [-1, 1]."""
         x = nnx.relu(self.norm1(self.conv1(images.astype(self.dtype))))
@@ -157,8 +159,7 @@ class Xception(nnx.Module):
         for block in self.blocks:
             x = block(x)
         x = nnx.relu(self.exit2(nnx.relu(self.exit1(x))))
-        pooled = jnp.mean(x.astype(jnp.float32), (1, 2))
-        return self.head(pooled, rngs=rngs)
+        return self.head(pool(x, self.pooling), rngs=rngs)
 
 
 _CHOLLET = (

@@ -1,7 +1,12 @@
-"""From uint8 crops to the model's input, and augmentation; both on the device."""
+"""From uint8 crops to the model's input, and augmentation; both on the device.
+
+Frames are [batch, side, side, 3], or 6 channels with the frame before behind: what happens to one
+happens to the other.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import jax
@@ -10,38 +15,38 @@ from jax import Array
 from jaxtyping import Float, Int, Key, UInt8
 
 from dfbench.config import AugmentConfig
+from dfbench.models.inputs import Frames, represent, seen_frames
+from dfbench.train.augment_jpeg import random_jpeg
+from dfbench.train.augment_warp import random_warp
 
 if TYPE_CHECKING:
     from dfbench.models.registry import ModelSpec
 
-_BLUR_RADIUS = 3  # px; the kernel covers three of the largest sigma
-_BLUR_SIGMA = (0.3, 1.0)  # px
-_NOISE_STD = (0.01, 0.05)  # of the range [0, 1]
+Crops = UInt8[Array, "batch height width frames_times_3"]
+Image = Float[Array, "height width frames_times_3"]
+# Numbers of an example's keys. Those before them are split off as they were before these came.
+_FLIP_VERTICAL, _WARP, _JPEG, _JPEG_QUALITY = 6, 7, 8, 9
 
-Images = Float[Array, "batch height width 3"]
 
-
-def to_unit(images: UInt8[Array, "batch height width 3"], size: int) -> Images:
+def to_unit(images: Crops, size: int) -> Frames:
     """Scale to [0, 1], float32, and resize to `size` px (bilinear, antialiased)."""
     unit = images.astype(jnp.float32) * (1 / 255)
     if images.shape[1:3] == (size, size):
         return unit
     # Two matrix products; the weights are constants of the program.
-    shape = (images.shape[0], size, size, 3)
-    resized: Images = jax.image.resize(unit, shape, "bilinear", antialias=True)
+    shape = (images.shape[0], size, size, images.shape[3])
+    resized: Frames = jax.image.resize(unit, shape, "bilinear", antialias=True)
     return resized
 
 
-def normalise(images: Images, spec: ModelSpec) -> Images:
-    """Subtract the model's mean and divide by its standard deviation."""
-    mean = jnp.broadcast_to(jnp.asarray(spec.mean, jnp.float32), (1, 1, 1, 3))
-    std = jnp.broadcast_to(jnp.asarray(spec.std, jnp.float32), (1, 1, 1, 3))
-    return (images - mean) / std
+def to_frames(images: Crops, spec: ModelSpec) -> Frames:
+    """Return the frames that a network is shown, in [0, 1] and of its size."""
+    return to_unit(seen_frames(images, spec.input), spec.input_size)
 
 
-def prepare_images(images: UInt8[Array, "batch height width 3"], spec: ModelSpec) -> Images:
+def prepare_images(images: Crops, spec: ModelSpec) -> Float[Array, "batch height width channel"]:
     """Turn crops of any square size into the model's input, without augmentation."""
-    return normalise(to_unit(images, spec.input_size), spec)
+    return represent(to_frames(images, spec), spec)
 
 
 def example_keys(
@@ -55,62 +60,78 @@ def example_keys(
     return jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)
 
 
-def augment(images: Images, keys: Key[Array, " batch"], config: AugmentConfig) -> Images:
-    """Flip, blur or noise, brightness and contrast; each example by its own key.
+def augment(images: Frames, keys: Key[Array, " batch"], config: AugmentConfig) -> Frames:
+    """Flip, warp, blur or add noise, change contrast and brightness, compress; each by its own key.
 
     Args:
         images: In [0, 1], and so is the result.
         keys: One an example, as of `example_keys`.
         config: Probabilities and ranges. What is 0 costs nothing.
     """
-    result: Images = jax.vmap(lambda image, key: _augment_one(image, key, config))(images, keys)
+    result: Frames = jax.vmap(lambda image, key: _augment_one(image, key, config))(images, keys)
     return result
 
 
-def _augment_one(
-    image: Float[Array, "height width 3"], key: Key[Array, ""], config: AugmentConfig
-) -> Float[Array, "height width 3"]:
+def _augment_one(image: Image, key: Key[Array, ""], config: AugmentConfig) -> Image:
     keys = jax.random.split(key, 6)
     if config.flip:
         flipped = jax.random.uniform(keys[0]) < config.flip
         image = jnp.where(flipped, image[:, ::-1], image)
+    if config.flip_vertical:
+        flipped = jax.random.uniform(jax.random.fold_in(key, _FLIP_VERTICAL)) < config.flip_vertical
+        image = jnp.where(flipped, image[::-1], image)
+    if config.warp and (config.rotate or config.shift or config.shear or config.zoom):
+        image = random_warp(image, jax.random.fold_in(key, _WARP), config)
     draw = jax.random.uniform(keys[1])  # one draw for both, so that they exclude each other
     if config.blur:
-        image = jnp.where(draw < config.blur, _blur(image, keys[2]), image)
+        image = jnp.where(draw < config.blur, _blur(image, keys[2], config.blur_sigma), image)
     if config.noise:
         noisy = (draw >= config.blur) & (draw < config.blur + config.noise)
-        image = jnp.where(noisy, _noise(image, keys[3]), image)
+        image = jnp.where(noisy, _noise(image, keys[3], config.noise_std), image)
     if config.contrast:
         change = jax.random.uniform(keys[4], (), minval=-config.contrast, maxval=config.contrast)
-        mean = jnp.mean(image)
+        mean = jnp.mean(image[..., :3])
         image = mean + (image - mean) * (1 + change)
     if config.brightness:
         image = image + jax.random.uniform(
             keys[5], (), minval=-config.brightness, maxval=config.brightness
         )
-    return jnp.clip(image, 0.0, 1.0)
+    image = jnp.clip(image, 0.0, 1.0)
+    if config.jpeg:
+        chosen = jax.random.uniform(jax.random.fold_in(key, _JPEG)) < config.jpeg
+        image = jnp.where(chosen, _jpeg(image, key, config.jpeg_quality), image)
+    return image
 
 
-def _blur(
-    image: Float[Array, "height width 3"], key: Key[Array, ""]
-) -> Float[Array, "height width 3"]:
-    """Gaussian blur of random sigma, border replicated, as shifted multiply-adds."""
-    sigma = jax.random.uniform(key, (), minval=_BLUR_SIGMA[0], maxval=_BLUR_SIGMA[1])
-    offsets = jnp.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, dtype=jnp.float32)
+def _blur(image: Image, key: Key[Array, ""], sigmas: tuple[float, float]) -> Image:
+    """Gaussian blur of random sigma, border replicated, as shifted multiply-adds.
+
+    dm-pix 0.4.5 convolves, which is slower on a CPU, and lets darkness in at the border.
+    """
+    sigma = jax.random.uniform(key, (), minval=sigmas[0], maxval=sigmas[1])
+    radius = math.ceil(3 * sigmas[1])  # px
+    offsets = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
     weights = jax.nn.softmax(-0.5 * (offsets / sigma) ** 2)
     height, width = image.shape[:2]
-    pad = (_BLUR_RADIUS, _BLUR_RADIUS)
+    pad = (radius, radius)
     tall = jnp.pad(image, (pad, (0, 0), (0, 0)), mode="edge")
     image = sum((tall[i : i + height] * w for i, w in enumerate(weights)), jnp.zeros_like(image))
     wide = jnp.pad(image, ((0, 0), pad, (0, 0)), mode="edge")
     return sum((wide[:, i : i + width] * w for i, w in enumerate(weights)), jnp.zeros_like(image))
 
 
-def _noise(
-    image: Float[Array, "height width 3"], key: Key[Array, ""]
-) -> Float[Array, "height width 3"]:
-    """Gaussian noise of random standard deviation."""
+def _noise(image: Image, key: Key[Array, ""], stds: tuple[float, float]) -> Image:
+    """Gaussian noise of random standard deviation, the same on each frame."""
     first, second = jax.random.split(key)
-    std = jax.random.uniform(first, (), minval=_NOISE_STD[0], maxval=_NOISE_STD[1])
-    noise = jax.random.normal(second, (image.size,))  # flat: XLA compiles it four times faster
-    return image + std * noise.reshape(image.shape)
+    std = jax.random.uniform(first, (), minval=stds[0], maxval=stds[1])
+    height, width, channels = image.shape
+    # Flat: XLA compiles it four times faster.
+    noise = jax.random.normal(second, (height * width * 3,)).reshape(height, width, 3)
+    return image + std * jnp.tile(noise, (1, 1, channels // 3))
+
+
+def _jpeg(image: Image, key: Key[Array, ""], quality: tuple[int, int]) -> Image:
+    """Compress each frame by the same quality."""
+    key = jax.random.fold_in(key, _JPEG_QUALITY)
+    frames = [random_jpeg(image[..., i : i + 3], key, quality) for i in range(0, image.shape[2], 3)]
+    return jnp.concatenate(frames, axis=-1)

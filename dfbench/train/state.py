@@ -16,7 +16,7 @@ from jaxtyping import Int
 from dfbench.config import RunConfig, phases_of
 from dfbench.models.layers import freeze_statistics
 from dfbench.models.names import Tree
-from dfbench.models.registry import ModelSpec, get_model
+from dfbench.models.registry import ModelSpec, configured_model
 from dfbench.train.optim import make_optimizer, make_schedule
 from dfbench.train.phases import frozen_statistics, partition, trained_names
 
@@ -68,7 +68,7 @@ def build_networks(config: RunConfig, *, steps_per_epoch: int = 1, phase: int = 
     Raises:
         UserError: Unknown model, optimizer or schedule, or a phase that fits no parameter.
     """
-    spec = get_model(config.model.name)
+    spec = configured_model(config.model)
     part = phases_of(config)[phase]
     schedule = make_schedule(
         part.optim, steps_per_epoch=steps_per_epoch, total_steps=steps_per_epoch * part.epochs

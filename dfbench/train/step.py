@@ -14,8 +14,9 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from dfbench.config import RunConfig
+from dfbench.models.inputs import represent
 from dfbench.models.names import Tree
-from dfbench.train.augment import augment, example_keys, normalise, to_unit
+from dfbench.train.augment import augment, example_keys, to_frames
 from dfbench.train.parallel import AXIS
 from dfbench.train.phases import combine, partition
 from dfbench.train.state import Networks, TrainState
@@ -58,9 +59,9 @@ def make_train_step(
         share = batch["label"].shape[0]
         device = lax.axis_index(AXIS)
         positions = device * share + jnp.arange(share, dtype=jnp.int32)
-        images = to_unit(batch["image"], networks.spec.input_size)
+        images = to_frames(batch["image"], networks.spec)
         images = augment(images, example_keys(config.seed, state.step, positions), config.augment)
-        images = normalise(images, networks.spec)
+        images = represent(images, networks.spec)
         dropout = _dropout_key(config.seed, state.step)
 
         trained, fixed = partition(state.params, networks.trained)

@@ -11,8 +11,9 @@ from jax import Array
 from support.train import FULL_AUGMENT, NO_AUGMENT
 
 from dfbench.config import AugmentConfig
+from dfbench.models.inputs import represent
 from dfbench.models.registry import get_model
-from dfbench.train.augment import augment, example_keys, normalise, prepare_images, to_unit
+from dfbench.train.augment import augment, example_keys, prepare_images, to_unit
 
 SIZE, SIDE = 64, 16  # of all batches, so that little compiles
 
@@ -153,7 +154,7 @@ def test_to_unit_enlarges_a_flat_picture_to_a_flat_one() -> None:
 
 def test_normalise_by_channel() -> None:
     spec = replace(get_model("meso4"), mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 4.0))
-    result = normalise(jnp.full((1, 2, 2, 3), 0.5), spec)
+    result = represent(jnp.full((1, 2, 2, 3), 0.5), spec)
     np.testing.assert_allclose(result[0, 0, 0], [0.4, 0.15, 0.05], rtol=1e-6)
 
 

@@ -16,7 +16,7 @@ from dfbench.models.weights.head import fit_head
 from dfbench.models.weights.layout import Label, Layout
 from dfbench.models.weights.layouts import find_layout
 from dfbench.models.weights.match import match
-from dfbench.models.weights.pixels import refed
+from dfbench.models.weights.pixels import refed, widened
 from dfbench.models.weights.source import Arrays, Layer
 from dfbench.models.weights.tree import (
     HEAD,
@@ -50,7 +50,7 @@ def load_weights(
 
     In prediction the model then gives the source's outputs: where those had another epsilon in
     batch norm or a bias before it, the statistics make up for that. A classifier of more than two
-    classes is left out.
+    classes is left out. Channels of `model.input` behind the picture's begin without effect.
 
     Args:
         model: Registered name.
@@ -92,8 +92,13 @@ def _of_keras(model: str, path: Path | None, params: Tree, batch_stats: Tree) ->
 
     name, side = model.removeprefix(KERAS_PREFIX), get_model(model).input_size
     found = imagenet_weights(name, side) if path is None else file_weights(name, side, path)
+    ours = leaves(params, batch_stats)
+    arrays = leaves(*found)
+    if arrays.keys() != {leaf for leaf in ours if not leaf.startswith(HEAD)}:
+        raise ValueError(f"'{model}' does not have the layers of its weights")
+    arrays = {leaf: widened(array, ours[leaf].shape) for leaf, array in arrays.items()}
     note = "there is no classifier among them: the head is new"
-    return Loaded(params | found[0], batch_stats | found[1], (note,))
+    return Loaded(replaced(params, arrays), replaced(batch_stats, arrays), (note,))
 
 
 def _body(
@@ -139,6 +144,7 @@ def _fitted(values: Arrays, layer: Layer, name: str, shapes: Shapes, *, path: Pa
             raise UserError(f"{here} has no {leaf}, which {name} of the model has, {shape}")
         if layer.kind == "dense" and shape == (1, 1, *values[leaf].shape):
             values = {**values, leaf: values[leaf].reshape(shape)}  # 1x1 kernels of 2017
+        values = {**values, leaf: widened(values[leaf], shape)}
         if values[leaf].shape != shape:
             raise UserError(
                 f"{here} has a {leaf} of shape {values[leaf].shape}, but {name} of the model has "

@@ -11,7 +11,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from support.train import assert_trees_equal
 
 from dfbench import paths
 from dfbench.download import Checksum
@@ -156,12 +158,15 @@ def test_keras_keeps_the_weights_of_its_own_networks(monkeypatch: pytest.MonkeyP
 
     def imagenet(name: str, side: int) -> tuple[dict[str, Any], dict[str, Any]]:
         assert (name, side) == ("VGG16", 224)
-        return {"backbone": "theirs"}, {}
+        return {"backbone": {"conv": np.ones(2)}}, {}
 
     assert weights_path("keras:VGG16", "imagenet") is None
     assert available("keras:VGG16") == ("imagenet",)
     monkeypatch.setattr(keras_weights, "imagenet_weights", imagenet)
-    loaded = load_weights("keras:VGG16", None, {"backbone": "ours", "head": "ours"}, {})
-    assert loaded.params == {"backbone": "theirs", "head": "ours"}
+    ours = {"backbone": {"conv": np.zeros(2)}, "head": {"output": np.zeros(2)}}
+    loaded = load_weights("keras:VGG16", None, ours, {})
+    assert_trees_equal(loaded.params, ours | {"backbone": {"conv": np.ones(2)}})
+    with pytest.raises(ValueError, match="does not have the layers of its weights"):
+        load_weights("keras:VGG16", None, ours | {"backbone": {"other": np.zeros(2)}}, {})
     with pytest.raises(ValueError, match="'meso4' takes its weights from a file"):
         load_weights("meso4", None, {}, {})
