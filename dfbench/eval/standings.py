@@ -100,7 +100,9 @@ def _group(
         ranking = rank(panels, resamples=resamples, confidence=confidence, seeds=seeds)
         found = [_with(one, ranking, i) for i, one in enumerate(found)]
         group = replace(group, tests=sum(not np.isnan(p) for p in ranking.p_values.values()))
-        if len(found) > 1 and not ranking.letters:
+        if len(found) == 1:
+            group = replace(group, note="nothing to compare it with")
+        elif not ranking.letters:
             note = "too few videos that all of them scored for a paired test"
             group = replace(group, note=note)
     found.sort(key=lambda one: (one.rank or 0, one.row))

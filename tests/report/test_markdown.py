@@ -10,7 +10,9 @@ import pytest
 from markdown_it import MarkdownIt
 from support.cards import fingerprint, make_card
 
+from dfbench.eval.standings import ScoredCard, standings
 from dfbench.report.markdown import coverage_text, escape, leaderboard_markdown, overlap_text
+from dfbench.report.published import PublishedResult, published_folder, read_published
 from dfbench.results.card import (
     Audit,
     Coverage,
@@ -267,3 +269,50 @@ def test_settings_that_tell_rows_apart_are_listed() -> None:
     (_, *rows), *_ = tables(text)
     tags = [re.search(r"#\w{4}", row[1]) for row in rows]
     assert all(tag and tag[0] in text.split("## How to read it")[1] for tag in tags)
+
+
+def test_ranking_and_published_numbers_stand_apart() -> None:
+    cards = [make_card(auc, model=m, eval=e) for m, auc in (("m", 0.6), ("n", 0.8)) for e in "ab"]
+    cards.append(make_card(0.7, model="lacks", eval="a"))
+    groups = standings([ScoredCard(card, None) for card in cards])
+    found = [StoredCard(OUT.parent / card_name(c.cell), c) for c in cards]
+    published = read_published(published_folder())
+    text = leaderboard_markdown(found, OUT, None, groups, published)
+    _, ranking, *_ = tables(text)
+    assert [row[:3] for row in ranking[1:]] == [
+        ["1", "n", "0.800 [no interval]"],
+        ["2", "m", "0.600 [no interval]"],
+        ["-", "lacks", "not ranked: lacks b"],
+    ]
+    assert "4 result cards have no score file beside them" in text
+    ours, others = text.split("## Published numbers, not comparable")
+    assert "DeepfakeBench" not in ours
+    assert others.count("**Mismatch**") == 10  # of 9 sources
+    assert "0.528?" in others
+    assert all(len(row) == len(t[0]) for t in tables(text) for row in t)
+
+
+def test_handed_in_scores_are_marked() -> None:
+    card = make_card(0.7, model="api", train="", origin="scores", audit=None, training=None)
+    matrix_table, metrics, *_ = tables(page([card]))
+    assert matrix_table[1][:2] == ["api (scores handed in)", "not known"]
+    assert matrix_table[1][2].startswith("0.700§")
+    shown = dict(zip(*metrics, strict=True))
+    assert (shown["model"], shown["overlap"]) == ("api (scores handed in)", "not checked")
+    assert "§: training data not known, overlap not checked" in page([card])
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_any_name_is_harmless_in_rankings_and_published_numbers(name: str) -> None:
+    def text_of(name: str) -> str:
+        cards = [make_card(0.7, model=name, train=name, eval=e, protocol=name) for e in "xy"]
+        groups = standings([ScoredCard(card, None) for card in cards])
+        one = PublishedResult(
+            source=name, year=None, detector=name, train=name, eval=name, metric="auc",
+            level="video", value=0.5, protocol=name, note=name, checked=False,
+        )  # fmt: skip
+        found = [StoredCard(OUT.parent / card_name(c.cell), c) for c in cards]
+        return leaderboard_markdown(found, OUT, None, groups, [one])
+
+    assert elements(text_of(name)) == elements(text_of("a"))
+    assert all(len(row) == len(t[0]) for t in tables(text_of(name)) for row in t)
