@@ -16,9 +16,9 @@ from dfbench.config import ScoringConfig, from_dict
 from dfbench.data.prepared import MARKER, Prepared, load_prepared
 from dfbench.data.records import open_split
 from dfbench.errors import UserError, system_errors
+from dfbench.eval.samples import Scores
 from dfbench.eval.scores import read_scores
 from dfbench.eval.table import ScoreTable
-from dfbench.eval.videos import video_scores
 from dfbench.faces.crop import decode
 from dfbench.paths import folder_name
 from dfbench.progress import SILENT, Reporter
@@ -130,9 +130,9 @@ def _scoring(stored: StoredCard) -> ScoringConfig:
 
 
 def _evaluation(stored: StoredCard, data_dir: Path, faces: bool) -> Evaluation:
-    card, scoring = stored.card, _scoring(stored)
-    table = read_scores(stored.path.with_name(SCORES))
-    videos = video_scores(table, scoring.aggregate, scoring.top_k)
+    card = stored.card
+    scores = Scores.of(read_scores(stored.path.with_name(SCORES)), _scoring(stored))
+    table, videos = scores.table, scores.videos
     here = {d.name: found for d in card.datasets.eval if (found := _find(d, data_dir))}
     wrong = [row for label in (0, 1) for row in wrong_frames(table, videos, label)]
     places = _places(table, {*wrong, *timeline_rows(videos).tolist()}, here)
@@ -153,8 +153,7 @@ def _evaluation(stored: StoredCard, data_dir: Path, faces: bool) -> Evaluation:
     return Evaluation(
         name=folder_name(stored.path.parent.name),
         card=card,
-        scoring=scoring,
-        table=table,
+        scores=scores,
         seconds=seconds,
         crops=_crops(table, known, places, here) if faces else {},
         no_crops=why if wrong else "",

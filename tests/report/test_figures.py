@@ -10,9 +10,12 @@ from scipy.stats import norm
 from sklearn.metrics import roc_curve
 from support.evals import make_scores
 
+from dfbench.config import ScoringConfig
+from dfbench.eval.measure import measure
+from dfbench.eval.metrics import ECE_BINS
+from dfbench.eval.samples import Scores
 from dfbench.eval.videos import video_scores
 from dfbench.report.figures.decisions import (
-    BINS,
     confusion_figure,
     reliability,
     reliability_figure,
@@ -126,18 +129,33 @@ def test_operating_points_lie_on_the_curve() -> None:
 def test_bins_have_equal_mass() -> None:
     label, score = binormal(100)
     found = reliability(label, score)
-    assert len(found.n) == BINS
+    assert len(found.n) == ECE_BINS
     assert found.n.sum() == 200
-    assert set(found.n) <= {200 // BINS, 200 // BINS + 1}
+    assert set(found.n) <= {200 // ECE_BINS, 200 // ECE_BINS + 1}
     assert (np.diff(found.predicted) > 0).all()
 
 
 def test_bins_hold_what_they_say() -> None:
     label = np.array([0, 0, 1, 0, 1, 1])
     score = np.array([0.1, 0.1, 0.3, 0.4, 0.8, 0.9])
-    found = reliability(label, score, bins=3)
-    np.testing.assert_allclose(found.predicted, [0.1, 0.35, 0.85])
-    np.testing.assert_allclose(found.observed, [0, 0.5, 1])
+    found = reliability(label, score)  # fewer examples than bins
+    np.testing.assert_allclose(found.predicted, [0.1, 0.3, 0.4, 0.8, 0.9])
+    np.testing.assert_allclose(found.observed, [0, 1, 0, 1, 1])
+    np.testing.assert_array_equal(found.n, [2, 1, 1, 1, 1])
+
+
+def test_the_diagram_is_that_of_the_calibration_error() -> None:
+    table, val = make_scores(reals=60, fakes={"swap": 47}), make_scores(seed=5)
+    scoring = ScoringConfig(resamples=0)
+    measured = measure(table, val, scoring, seed=0)
+    assert measured.calibration
+    assert measured.calibration.temperature
+    scores = Scores.of(table, scoring)
+    cooled, _ = scores.calibrated(measured.calibration.temperature)
+    for name, sample in (("video_ece", scores.video_sample()), ("video_ece_calibrated", cooled)):
+        bins = reliability(sample.label, sample.score)
+        error = np.abs(bins.observed - bins.predicted) @ bins.n / bins.n.sum()
+        assert error == pytest.approx(measured.metrics[name].value)
 
 
 def test_equal_probabilities_share_a_bin() -> None:
@@ -312,4 +330,4 @@ def test_an_svg_becomes_part_of_a_page() -> None:
     assert "<script" not in inlined
     styles = " ".join(e.attrib.get("style", "") for e in root.iter())
     assert not any(colour in styles for colour in COLOURS)
-    assert "var(--accent)" in styles
+    assert "var(--curve)" in styles

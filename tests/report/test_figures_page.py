@@ -11,8 +11,10 @@ from dfbench.report.figures.tables import (
     chosen_table,
     coverage_table,
     facts_table,
+    meanings_table,
     metrics_table,
     oracle_table,
+    other_metrics_table,
     overview_table,
     warnings,
 )
@@ -113,19 +115,26 @@ def test_what_cannot_be_seen_is_said() -> None:
 
 
 def test_metrics_have_intervals_or_a_reason() -> None:
+    why = "15 real videos; this false-positive rate needs 100"
     card = make_card(
         0.9,
         metrics={
+            "video_f1": Metric(value=0.5, n=20, reason="no interval: only 1 fake video"),
+            "video_tpr_at_fpr_1pct": Metric(value=None, n=15, reason=why),
             "video_auc": Metric(value=0.91234, low=0.85, high=0.96, n=1500),
-            "video_tpr": Metric(value=None, n=15, reason="15 real videos; this needs 100"),
         },
     )
     table = metrics_table(card, 0.9)
     assert table.head == ("metric", "value", "90 % interval", "n", "reason")
     assert table.rows == (
         ("video AUC", "0.912", "[0.850, 0.960]", "1,500", ""),
-        ("video tpr", "undefined", "-", "15", "15 real videos; this needs 100"),
+        ("video TPR at FPR 1%", "undefined", "-", "15", why),
     )
+    others = other_metrics_table(card, 0.9)
+    assert others
+    assert others.rows == (("video f1", "0.500", "-", "20", "no interval: only 1 fake video"),)
+    meanings = dict(meanings_table([card]).rows)
+    assert list(meanings) == ["video AUC", "video TPR at FPR 1%"]
 
 
 def test_warnings_name_leaks_unknown_training_and_missing_faces() -> None:

@@ -12,10 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy.special import ndtri
 
+from dfbench.eval.metrics import equal_mass_bins
 from dfbench.report.figures.style import ACCENT, CLASS_COLOURS, MUTED, canvas, styled, unit_axes
 from dfbench.results.card import Confusion
-
-BINS = 15  # of equal size, as for the expected calibration error
 
 
 @styled
@@ -75,9 +74,8 @@ def reliability(
     p_fake: Float[np.ndarray, " n"],
     *,
     confidence: float = 0.95,
-    bins: int = BINS,
 ) -> Reliability:
-    """Sort examples into bins of equal size, with Wilson intervals (Wilson 1927).
+    """Sort examples into the bins of the calibration error, with Wilson intervals (Wilson 1927).
 
     Equal probabilities share a bin, which is then larger than others.
 
@@ -85,15 +83,11 @@ def reliability(
       label: Of each example, 1 = fake.
       p_fake: Of each example; at least one.
       confidence: Of the intervals.
-      bins: How many; fewer where there are fewer examples, or fewer probabilities.
     """
-    values, group, size = np.unique(p_fake, return_inverse=True, return_counts=True)
-    first = np.cumsum(size) - size  # rank of the first of equal ones
-    place = (first * min(bins, len(label)) // len(label))[group]
-    _, place = np.unique(place, return_inverse=True)
+    _, place = np.unique(equal_mass_bins(p_fake), return_inverse=True)
     n = np.bincount(place)
     fakes = np.bincount(place, weights=label == 1)
-    predicted = np.bincount(place, weights=values[group]) / n
+    predicted = np.bincount(place, weights=p_fake) / n
     low, high = wilson(fakes, n, confidence)
     return Reliability(predicted, fakes / n, low, high, n)
 

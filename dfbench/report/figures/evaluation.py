@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from matplotlib.figure import Figure
 
 from dfbench.config import ScoringConfig
+from dfbench.eval.samples import Scores
 from dfbench.eval.table import ScoreTable
-from dfbench.eval.videos import VideoScores, video_scores
+from dfbench.eval.videos import VideoScores
 from dfbench.report.figures.style import Format
 from dfbench.results.card import ResultCard
 
@@ -32,16 +32,25 @@ class Evaluation:
 
     name: str  # of its folder
     card: ResultCard
-    scoring: ScoringConfig  # of the card
-    table: ScoreTable
+    scores: Scores
     seconds: Float32[np.ndarray, " rows"]  # of each row in its video; NaN: not known
     crops: Mapping[int, Crop]  # by row
     no_crops: str = ""  # why there are none
 
-    @cached_property
+    @property
+    def scoring(self) -> ScoringConfig:
+        """How frames became videos."""
+        return self.scores.scoring
+
+    @property
+    def table(self) -> ScoreTable:
+        """The scores of the frames."""
+        return self.scores.table
+
+    @property
     def videos(self) -> VideoScores:
         """The scores of the videos."""
-        return video_scores(self.table, self.scoring.aggregate, self.scoring.top_k)
+        return self.scores.videos
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

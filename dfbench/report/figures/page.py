@@ -18,6 +18,7 @@ from dfbench.report.figures.style import Format
 from dfbench.report.figures.svg import inline_svg
 from dfbench.report.figures.tables import Table
 from dfbench.report.matrix import plain
+from dfbench.report.page.document import esc, tokens
 
 STYLE = Path(__file__).with_name("page.css")
 POLICY = (
@@ -85,23 +86,20 @@ class Section:
 
 def page(title: str, lead: str, sections: Sequence[Section], footer: str) -> str:
     """Return the page."""
-    links = [f'<li><a href="#s{n}">{_text(s.title)}</a></li>' for n, s in enumerate(sections)]
-    head = HEAD.format(policy=POLICY, title=_text(title), style=STYLE.read_text(encoding="utf-8"))
+    links = [f'<li><a href="#s{n}">{esc(s.title)}</a></li>' for n, s in enumerate(sections)]
+    style = tokens() + STYLE.read_text(encoding="utf-8")
+    head = HEAD.format(policy=POLICY, title=esc(title), style=style)
     parts = [
         head,
-        f'<header><h1>{_text(title)}</h1><p class="lead">{_text(lead)}</p></header>',
+        f'<header><h1>{esc(title)}</h1><p class="lead">{esc(lead)}</p></header>',
         f'<nav aria-label="Sections"><ul>{"".join(links)}</ul></nav>',
         "<main>",
         *(_section(n, section) for n, section in enumerate(sections)),
         "</main>",
-        f"<footer><p>{_text(footer)}</p></footer>",
+        f"<footer><p>{esc(footer)}</p></footer>",
         "</body></html>",
     ]
     return "\n".join(parts) + "\n"
-
-
-def _text(value: str) -> str:
-    return html.escape(plain(value), quote=True)
 
 
 def _section(number: int, one: Section) -> str:
@@ -114,8 +112,8 @@ def _section(number: int, one: Section) -> str:
     rows = ["".join(map(block, row)) for row in one.rows]
     parts = [
         f'<section aria-labelledby="s{number}">',
-        f'<h2 id="s{number}">{_text(one.title)}</h2>',
-        f'<p class="lead">{_text(one.lead)}</p>' if one.lead else "",
+        f'<h2 id="s{number}">{esc(one.title)}</h2>',
+        f'<p class="lead">{esc(one.lead)}</p>' if one.lead else "",
         _warnings(one.warnings),
         f'<div class="columns">{"".join(f"<div>{c}</div>" for c in columns)}</div>',
         *(f'<div class="plates">{row}</div>' for row in rows if row),
@@ -128,49 +126,49 @@ def _section(number: int, one: Section) -> str:
 
 
 def _warnings(lines: Sequence[str]) -> str:
-    items = "".join(f"<li>{_text(line)}</li>" for line in lines)
+    items = "".join(f"<li>{esc(line)}</li>" for line in lines)
     head = '<div class="warnings" role="note"><strong>Read this first</strong>'
     return f"{head}<ul>{items}</ul></div>" if items else ""
 
 
 def _table(table: Table) -> str:
-    heads = "".join(f'<th scope="col">{_text(head)}</th>' for head in table.head)
+    heads = "".join(f'<th scope="col">{esc(head)}</th>' for head in table.head)
     rows = "".join(f"<tr>{_row(row)}</tr>" for row in table.rows)
-    note = f'<p class="note">{_text(table.note)}</p>' if table.note else ""
+    note = f'<p class="note">{esc(table.note)}</p>' if table.note else ""
     head = f"<thead><tr>{heads}</tr></thead>" if any(table.head) else ""
-    caption = "" if table.folded else f"<caption>{_text(table.title)}</caption>"
+    caption = "" if table.folded else f"<caption>{esc(table.title)}</caption>"
     # A wide table scrolls by itself; to scroll it by keyboard it takes the focus.
     inner = (
-        f'<div class="table" tabindex="0" role="region" aria-label="{_text(table.title)}">'
+        f'<div class="table" tabindex="0" role="region" aria-label="{esc(table.title)}">'
         f"<table>{caption}{head}<tbody>{rows}</tbody></table></div>{note}"
     )
     return _folded(table.title, inner) if table.folded else inner
 
 
 def _row(row: Sequence[str]) -> str:
-    cells = [f'<th scope="row">{_text(row[0])}</th>']
+    cells = [f'<th scope="row">{esc(row[0])}</th>']
     for cell in row[1:]:
         short = ' class="short"' if len(cell) < 24 else ""  # is not broken into lines
-        cells.append(f"<td{short}>{_text(cell)}</td>")
+        cells.append(f"<td{short}>{esc(cell)}</td>")
     return "".join(cells)
 
 
 def _folded(title: str, inner: str) -> str:
-    return f"<details><summary>{_text(title)}</summary>{inner}</details>"
+    return f"<details><summary>{esc(title)}</summary>{inner}</details>"
 
 
 def _picture(name: str, picture: Picture) -> str:
-    heading = f"<h3>{_text(picture.title)}</h3>"
+    heading = f"<h3>{esc(picture.title)}</h3>"
     if picture.format == "svg":
         body = inline_svg(picture.data, name, plain(picture.alt))
     else:
-        body = f'<img class="plot" alt="{_text(picture.alt)}" src="{_data(picture.data, "png")}">'
+        body = f'<img class="plot" alt="{esc(picture.alt)}" src="{_data(picture.data, "png")}">'
     return f"<figure>{heading}{body}{_caption(picture)}</figure>"
 
 
 def _caption(picture: Picture) -> str:
-    link = f'<a href="{_text(quote(picture.file))}">{_text(picture.format.upper())} file</a>'
-    return f"<figcaption>{_text(picture.caption)} {link}</figcaption>"
+    link = f'<a href="{esc(quote(picture.file))}">{esc(picture.format.upper())} file</a>'
+    return f"<figcaption>{esc(picture.caption)} {link}</figcaption>"
 
 
 def _galleries(one: Section) -> str:
@@ -180,15 +178,15 @@ def _galleries(one: Section) -> str:
     for gallery in one.galleries:
         images = "".join(
             f'<li><img loading="lazy" alt="face" src="{_data(image.data, image.kind)}">'
-            f"<b>{_text(image.head)}</b><span>{_text(image.text)}</span></li>"
+            f"<b>{esc(image.head)}</b><span>{esc(image.text)}</span></li>"
             for image in gallery.images
         )
-        parts.append(f"<h3>{_text(gallery.title)}</h3><ul>{images}</ul>")
+        parts.append(f"<h3>{esc(gallery.title)}</h3><ul>{images}</ul>")
     return f'<figure class="faces">{"".join(parts)}{_caption(one.sheet)}</figure>'
 
 
 def _missing(missing: Sequence[tuple[str, str]]) -> str:
-    items = "".join(f"<li>{_text(title)}: {_text(reason)}.</li>" for title, reason in missing)
+    items = "".join(f"<li>{esc(title)}: {esc(reason)}.</li>" for title, reason in missing)
     return f'<div class="missing"><h3>Not shown</h3><ul>{items}</ul></div>' if items else ""
 
 

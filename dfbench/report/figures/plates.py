@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from dfbench.eval.table import sigmoid
-from dfbench.eval.videos import frame_logits, video_scores
+from dfbench.eval.metrics import Sample
 from dfbench.paths import slug
 from dfbench.report.figures.decisions import (
     Reliability,
@@ -183,9 +181,10 @@ def _reliability(one: Evaluation) -> Plate:
         return plate.without(reason)
     calibration = one.card.calibration
     temperature = calibration.temperature if calibration else None
-    panels = [("as scored", _bins(one, 1.0))]
+    panels = [_panel(one, "as scored", "video_ece", one.scores.video_sample())]
     if temperature is not None:
-        panels.append((f"temperature {temperature:.3g}", _bins(one, temperature)))
+        name, (cooled, _) = f"temperature {temperature:.3g}", one.scores.calibrated(temperature)
+        panels.append(_panel(one, name, "video_ece_calibrated", cooled))
         after = "Right: logits divided by the temperature that source val asked for."
     else:
         reason = calibration.reason if calibration else "no scores of a source val split"
@@ -195,7 +194,8 @@ def _reliability(one: Evaluation) -> Plate:
         figure=reliability_figure(panels),
         alt="Share of fakes against mean P(fake): "
         + "; ".join(
-            f"{title}: {b.observed[0]:.2f} in the lowest bin, {b.observed[-1]:.2f} in the highest"
+            f"{title.splitlines()[0]}: {b.observed[0]:.2f} in the lowest bin, "
+            f"{b.observed[-1]:.2f} in the highest"
             for title, b in panels
         ),
         caption=f"{len(size)} bins of {min(size)} to {max(size)} videos. On the diagonal a "
@@ -205,14 +205,11 @@ def _reliability(one: Evaluation) -> Plate:
     )
 
 
-def _bins(one: Evaluation, temperature: float) -> Reliability:
-    videos, scoring = one.videos, one.scoring
-    if temperature != 1:
-        logit = (frame_logits(one.table) / temperature).astype(np.float32)
-        cooled = replace(one.table, logit=logit, p_fake=sigmoid(logit))
-        videos = video_scores(cooled, scoring.aggregate, scoring.top_k)
-    seen = videos.frames > 0
-    return reliability(videos.label[seen], videos.p_fake[seen], confidence=scoring.confidence)
+def _panel(one: Evaluation, title: str, name: str, sample: Sample) -> tuple[str, Reliability]:
+    error = one.card.metrics.get(name)
+    said = f"{title}\nECE {interval(error)}" if error else title
+    bins = reliability(sample.label, sample.score, confidence=one.scoring.confidence)
+    return said, bins
 
 
 # --- manipulations --------------------------------------------------------------------------------
@@ -225,8 +222,9 @@ def part_plates(one: Evaluation) -> list[Plate]:
         kind, _, part = key.partition("/")
         if BROKEN_DOWN in metrics:
             kinds.setdefault(kind, []).append(Bar(part or kind, metrics[BROKEN_DOWN]))
+    kinds = {kind: bars for kind, bars in kinds.items() if len(bars) > 1}
     if not kinds:
-        reason = "the card has no breakdown: a single manipulation, or a card of an earlier version"
+        reason = "there is one kind of fakes, or the card has no parts"
         return [Plate(name="by_manipulation", title="By manipulation", reason=reason)]
     return [_bars(one, kind, bars) for kind, bars in kinds.items()]
 

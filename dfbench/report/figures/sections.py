@@ -17,8 +17,10 @@ from dfbench.report.figures.tables import (
     chosen_table,
     coverage_table,
     facts_table,
+    meanings_table,
     metrics_table,
     oracle_table,
+    other_metrics_table,
     overview_table,
     role_words,
     warnings,
@@ -36,7 +38,9 @@ def dataset_section(one: Evaluation, format: Format) -> tuple[Section, Files]:
         Gallery(title, tuple(_thumbnail(one, row) for row in rows))
         for title, rows in face_groups(one)
     )
-    tables = [f(one.card) for f in (chosen_table, oracle_table, breakdown_table)]
+    confidence = one.scoring.confidence
+    left = metrics_table(one.card, confidence), other_metrics_table(one.card, confidence)
+    right = [table(one.card) for table in (chosen_table, oracle_table, breakdown_table)]
     # The sheet of faces is a file; on the page they are single images, which wrap.
     shown = [p for p in singles if p.name != FACES]
     section = Section(
@@ -44,8 +48,8 @@ def dataset_section(one: Evaluation, format: Format) -> tuple[Section, Files]:
         lead=role_words(one.card),
         warnings=tuple(warnings(one.card)),
         columns=(
-            (metrics_table(one.card, one.scoring.confidence),),
-            (coverage_table(one.card), *_of(parts, drawn), *(t for t in tables if t)),
+            tuple(table for table in left if table),
+            (coverage_table(one.card), *_of(parts, drawn), *(table for table in right if table)),
         ),
         rows=(_of(curves, drawn), _of(shown, drawn)),
         galleries=galleries,
@@ -82,7 +86,7 @@ def overview_section(
         title="Overview",
         columns=(
             (overview_table(cards, _percent(evaluations)), *_of(plates[:1], drawn)),
-            (facts_table(cards[0]), *_of(plates[1:], drawn)),
+            (facts_table(cards[0]), *_of(plates[1:], drawn), meanings_table(cards)),
         ),
         missing=_missing(plates),
         settings=settings,

@@ -11,10 +11,10 @@ from dfbench.report.figures.style import ACCENT, FAKE, GRID, INK, MUTED, PAPER, 
 COLOURS = {
     REAL: "real",
     FAKE: "fake",
-    ACCENT: "accent",
+    ACCENT: "curve",
     INK: "ink",
     MUTED: "muted",
-    GRID: "grid",
+    GRID: "line",
     PAPER: "paper",
 }
 _COLOUR = re.compile("|".join(COLOURS), re.IGNORECASE)

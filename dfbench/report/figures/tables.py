@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dfbench.report.measures import MEASURES
 from dfbench.report.overlap import overlap_words
@@ -70,19 +70,43 @@ def role_words(card: ResultCard) -> str:
 
 
 def metrics_table(card: ResultCard, confidence: float) -> Table:
-    """Return all metrics with their intervals."""
+    """Return the main metrics with their intervals."""
+    names = [name for name in MEASURES if name in card.metrics]
+    note = (
+        "Intervals resample whole videos, also those of frames. n: videos or frames counted. "
+        "A metric that cannot be had is undefined, and says why."
+    )
+    return _metrics("Metrics", card, names, confidence, note)
+
+
+def other_metrics_table(card: ResultCard, confidence: float) -> Table | None:
+    """Return the other metrics with their intervals; None where there are none."""
+    names = [name for name in card.metrics if name not in MEASURES]
+    table = _metrics(f"{len(names)} more metrics", card, names, confidence, "")
+    return replace(table, folded=True) if names else None
+
+
+def _metrics(
+    title: str, card: ResultCard, names: Sequence[str], confidence: float, note: str
+) -> Table:
     rows = []
-    for name, m in card.metrics.items():
+    for name in names:
+        m = card.metrics[name]
         low_high = NONE if m.low is None or m.high is None else f"[{m.low:.3f}, {m.high:.3f}]"
         value = "undefined" if m.value is None else f"{m.value:.3f}"
         rows.append((metric_label(name), value, low_high, f"{m.n:,}", m.reason))
-    return _table(
-        "Metrics",
-        ("metric", "value", f"{100 * confidence:g} % interval", "n", "reason"),
-        rows,
-        "Intervals resample whole videos, also those of frames. n: videos or frames counted. "
-        "A metric that cannot be had is undefined, and says why.",
-    )
+    head = ("metric", "value", f"{100 * confidence:g} % interval", "n", "reason")
+    return _table(title, head, rows, note)
+
+
+def meanings_table(cards: Sequence[ResultCard]) -> Table:
+    """Return what the main metrics mean."""
+    rows = [
+        (measure.label, measure.about)
+        for name, measure in MEASURES.items()
+        if any(name in card.metrics for card in cards)
+    ]
+    return Table("What the metrics mean", ("", ""), tuple(rows), folded=True)
 
 
 def metric_label(name: str) -> str:
