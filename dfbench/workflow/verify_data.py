@@ -133,7 +133,7 @@ def data_here(
         by = "of these clips the data on this machine say"
         found += differences(said, clips, f"{field}.counts.clips", by)
         found += _roster_differences(same[0], table)
-        made_alike = [p for p in same if msgspec.to_builtins(p.manifest.recipe) == data.recipe]
+        made_alike = [p for p in same if p.fingerprint().recipe == data.recipe]
         if made_alike and all(p.manifest.crops_sha256 != data.crops_sha256 for p in made_alike):
             notes.append(f"{field}: {data.name} has other crops on this machine")
     return found, notes
