@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from jaxtyping import Float32
 
+from dfbench.classical.catalog import is_classical
 from dfbench.config import DataConfig, RunConfig, read_toml
 from dfbench.data.alike import ALIKE, NEAR
 from dfbench.data.audit import TITLES, Features, Finding, Overlap, Place, find_overlap
@@ -138,7 +139,10 @@ def _example(finding: Finding) -> str:
 
 def _config_of(run_dir: Path) -> RunConfig:
     read_record(run_dir)  # a finished training
-    return read_toml(run_dir / CONFIG)
+    config = read_toml(run_dir / CONFIG)
+    if is_classical(config.model.name):
+        raise UserError(f"{run_dir}: '{config.model.name}' has no network; name a run that has one")
+    return config
 
 
 def _features(
