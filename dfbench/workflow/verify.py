@@ -7,6 +7,7 @@ processors and versions of NumPy round the last digits otherwise.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from dfbench.workflow.record import RECORD, read_record
 from dfbench.workflow.verify_data import data_differences, data_here
 
 TOLERANCE = 1e-9
+MOST_RESAMPLES = 100_000  # that a card may ask for
 CHECKPOINT = Path("checkpoints") / "best"  # below the run; dfbench.train.checkpoint would bring JAX
 VERSIONS = ("dfbench", "numpy", "scikit-learn")  # of packages that the numbers come from
 MEASURED = ("metrics", "breakdown", "confusion", "calibration")
@@ -96,7 +98,7 @@ def check(path: Path, data_dir: Path | None = None) -> Verdict:
     """
     try:
         stored = read_stored(path)
-        scoring = msgspec.convert(stored.card.config.get("scoring", {}), ScoringConfig)
+        scoring = _scoring(stored.card)
     except (UserError, msgspec.ValidationError) as error:
         return Verdict(path=path, error=str(error).removeprefix(f"{path}: "))
     card = stored.card
@@ -122,6 +124,13 @@ def check(path: Path, data_dir: Path | None = None) -> Verdict:
         numbers=numbers,
         videos=0 if table is None else sum(c.clips for c in coverage_of(table).values()),
     )
+
+
+def _scoring(card: ResultCard) -> ScoringConfig:
+    scoring = msgspec.convert(card.config.get("scoring", {}), ScoringConfig)
+    if scoring.resamples > MOST_RESAMPLES:
+        raise UserError(f"{scoring.resamples} resamples are more than {MOST_RESAMPLES}")
+    return scoring
 
 
 def _cell_differences(stored: StoredCard) -> Iterator[Difference]:
@@ -269,12 +278,17 @@ def _count(values: Any) -> int:
 
 def _other_versions(then: Environment) -> str:
     """Say what the numbers were made with that is not here; empty: nothing."""
-    now = environment()
+    now = _here()
     pairs = [(name, then.packages.get(name), now.packages.get(name)) for name in VERSIONS]
     words = [f"{name} {one} there, {other} here" for name, one, other in pairs if one != other]
     if then.platform != now.platform:
         words.append("another machine")
     return ", ".join(words)
+
+
+@functools.cache
+def _here() -> Environment:
+    return environment()
 
 
 def verdict_text(verdict: Verdict) -> str:
