@@ -26,6 +26,7 @@ DetectorName = Literal["mediapipe_full", "mediapipe_short", "mtcnn", "haar", "no
 # Frames to a video: mean of their probabilities; sigmoid of the mean of their logits; the highest
 # probability; the median; the mean of the highest `top_k`.
 Aggregate = Literal["mean", "mean_logit", "max", "median", "top_k"]
+Loss = Literal["bce", "l2"]  # binary cross-entropy, squared error of P(fake)
 # What a network sees: the picture; its noise by three SRM high-pass filters; its difference to the
 # frame before; the picture and one of these behind it, as six channels.
 Input = Literal["rgb", "srm", "diff", "rgb+srm", "rgb+diff"]
@@ -124,8 +125,7 @@ class TrainingConfig:
     epochs: int = 10  # without phases; those have their own
     batch_size: int = 32  # over all devices
     balance: Balance = "sampling"
-    # Cross-entropy, or the squared error of P(fake).
-    loss: Literal["bce", "l2"] = "bce"
+    loss: Loss = "bce"
     class_weights: tuple[float, ...] = ()  # of real and fake in the loss; (): by `balance`
     # Of a union, or a dataset made of several: how often each source is drawn, `catania = 1`.
     # None given: as often as it has crops.

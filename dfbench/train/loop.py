@@ -53,7 +53,7 @@ class Validation:
     """How the source dataset's val split was scored.
 
     Attributes:
-        loss: Mean cross-entropy.
+        loss: Mean of `training.loss`.
         video_auc: AUC by video; None where it is undefined (a class is missing).
     """
 

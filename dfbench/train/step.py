@@ -13,7 +13,7 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from dfbench.config import RunConfig
+from dfbench.config import Loss, RunConfig
 from dfbench.models.inputs import represent
 from dfbench.models.names import Tree
 from dfbench.train.augment import augment, example_keys, to_frames
@@ -32,13 +32,19 @@ def loss_sum(
     labels: Int[Array, " batch"],
     mask: Float[Array, " batch"],
     class_weights: Float[Array, " 2"],
+    kind: Loss = "bce",
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Return the weighted binary cross-entropy summed over examples, and the sum of weights.
+    """Return the weighted loss summed over examples, and the sum of weights.
 
-    An example weighs `mask * class_weights[label]`; padding (mask 0) adds nothing to either.
+    An example weighs `mask * class_weights[label]`; padding (mask 0) adds nothing to either. The
+    loss is the binary cross-entropy, or ("l2") the squared error of P(fake).
     """
     weights = mask * class_weights[labels]
-    losses = optax.sigmoid_binary_cross_entropy(logits, labels.astype(jnp.float32))
+    wanted = labels.astype(jnp.float32)
+    if kind == "bce":
+        losses = optax.sigmoid_binary_cross_entropy(logits, wanted)
+    else:
+        losses = jnp.square(jax.nn.sigmoid(logits) - wanted)
     return jnp.sum(weights * losses), jnp.sum(weights)
 
 
@@ -47,8 +53,8 @@ def make_train_step(
 ) -> DeviceStep:
     """Return the per-device function `step(state, batch) -> (state, metrics)`.
 
-    It must run under the axis "batch" (`train.parallel`). The loss is the mean, by weight, of the
-    binary cross-entropy over the batch of *all* devices, and so are its gradients. `metrics` are
+    It must run under the axis "batch" (`train.parallel`). The loss is the mean, by weight, of
+    `training.loss` over the batch of *all* devices, and so are its gradients. `metrics` are
     float32 scalars, equal on all devices: `loss`, `correct` (examples on the right side of 0),
     `count` (examples, without padding) and `grad_norm`. The number of devices changes nothing but
     rounding.
@@ -74,7 +80,8 @@ def make_train_step(
                 copy=True,
             )
             logits = model(images, rngs=nnx.Rngs(dropout=dropout))
-            total, weight = loss_sum(logits, batch["label"], batch["mask"], jnp.asarray(weights))
+            labels, mask, kind = batch["label"], batch["mask"], config.training.loss
+            total, weight = loss_sum(logits, labels, mask, jnp.asarray(weights), kind)
             stats = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
             return total / jnp.maximum(lax.psum(weight, AXIS), 1e-6), (logits, stats)
 

@@ -180,7 +180,7 @@ def _fit(
             config,
             batches,
             steps_per_epoch=max(1, round(len(view) / settings.batch_size)),
-            class_weights=class_weights(view, settings.balance, settings.mix),
+            class_weights=_class_weights(config, view),
             validate=_validation(config, split_view(datasets, "val")),
             run_dir=run_dir,
             start=weights.apply if weights else None,
@@ -188,6 +188,14 @@ def _fit(
             keep_epochs=keep_epochs,
             progress=progress,
         )
+
+
+def _class_weights(config: RunConfig, view: SplitView) -> tuple[float, float]:
+    """Return the weights of real and fake in the loss: those given, or else by the balance."""
+    if config.training.class_weights:
+        real, fake = config.training.class_weights
+        return real, fake
+    return class_weights(view, config.training.balance, config.training.mix)
 
 
 def _validation(config: RunConfig, view: SplitView) -> Callable[[TrainState], Validation]:
@@ -199,10 +207,14 @@ def _validation(config: RunConfig, view: SplitView) -> Callable[[TrainState], Va
         batches = eval_batches(
             view, batch_size=config.scoring.batch_size, workers=config.data.workers
         )
-        logits = predict(state, networks, batches, len(view)).astype(np.float64)
-        loss = np.logaddexp(0.0, np.where(labels == 1, -logits, logits)).mean()
-        auc = video_auc_of(labels, sigmoid(logits.astype(np.float32)), videos)
-        return Validation(loss=float(loss), video_auc=auc)
+        logits = predict(state, networks, batches, len(view))
+        p_fake, wide = sigmoid(logits), logits.astype(np.float64)
+        if config.training.loss == "bce":
+            losses = np.logaddexp(0.0, np.where(labels == 1, -wide, wide))
+        else:
+            losses = np.square(p_fake.astype(np.float64) - labels)
+        auc = video_auc_of(labels, p_fake, videos)
+        return Validation(loss=float(losses.mean()), video_auc=auc)
 
     return validate
 
