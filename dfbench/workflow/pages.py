@@ -35,8 +35,11 @@ def leaderboard(dirs: Sequence[Path], out: Path, reporter: Reporter = SILENT) ->
 def scored(stored: StoredCard) -> ScoredCard:
     """Read the scores beside a card, if they are there."""
     path = stored.path.with_name(SCORES)
-    videos = video_scores(read_scores(path)) if path.is_file() else None
-    return ScoredCard(stored.card, videos)
+    if not path.is_file():
+        return ScoredCard(stored.card, None)
+    made = stored.card.config.get("scoring", {})  # earlier versions had the defaults alone
+    aggregate, top_k = made.get("aggregate", "mean"), made.get("top_k", 5)
+    return ScoredCard(stored.card, video_scores(read_scores(path), aggregate, top_k))
 
 
 def load(dirs: Sequence[Path]) -> list[ResultCard]:

@@ -28,7 +28,7 @@ def published_html(results: Sequence[PublishedResult], opened: bool) -> str:
         f"<details{' open' if opened else ''}><summary>"
         '<h2 id="published-title">Published numbers</h2>'
         f"<span>{len(results)} from {len(sources)} sources, not comparable</span></summary>"
-        f"<p>{esc(NOTICE)}</p>"
+        f"<p>{esc(NOTICE)} † is within-dataset, ? could not be checked.</p>"
         '<form class="controls" id="published-controls" hidden>'
         f"{_select('published-source', 'Source', 'all sources', sources)}"
         f"{_select('published-metric', 'Metric', 'all metrics', metrics, METRICS)}"
