@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float
+
 from dfbench.config import RunConfig
-from dfbench.data.pipeline import eval_batches, split_view
+from dfbench.data.pipeline import SplitView, eval_batches, split_view
 from dfbench.data.prepared import Prepared
 from dfbench.eval.metrics import video_auc_of
 from dfbench.eval.predict import predict
-from dfbench.eval.scores import sigmoid
+from dfbench.eval.scores import score_table
+from dfbench.eval.videos import video_scores
 from dfbench.progress import SILENT, Reporter
 from dfbench.results.card import OracleGap
 from dfbench.train import checkpoint
@@ -40,7 +44,7 @@ def score_epochs(
 
     Args:
       run_dir: of a training that kept its epochs.
-      config: of that training; its batch size of scoring counts.
+      config: of that training and its scoring.
       datasets: prepared.
       spec: their name on the command line.
       reporter: where progress is told.
@@ -58,10 +62,26 @@ def score_epochs(
             batches = eval_batches(
                 view, batch_size=config.scoring.batch_size, workers=config.data.workers
             )
-            logits = predict(state, networks, batches, len(view))
-            found[epoch] = video_auc_of(view.labels, sigmoid(logits), view.video_keys)
+            found[epoch] = _video_auc(config, view, predict(state, networks, batches, len(view)))
             progress(len(found), len(epochs))
     return found
+
+
+def _video_auc(
+    config: RunConfig, view: SplitView, logits: Float[np.ndarray, " crops"]
+) -> float | None:
+    """Return what a card calls `video_auc`."""
+    table = score_table(
+        dataset=view.dataset,
+        split=[view.split] * len(view),
+        manipulation=view.text("manipulation"),
+        video=view.text("video"),
+        frame=view.numbers("frame"),
+        label=view.labels,
+        logit=logits,
+    )
+    videos = video_scores(table, config.scoring.aggregate, config.scoring.top_k)
+    return video_auc_of(videos.label, videos.p_fake, np.arange(len(videos)))
 
 
 def oracle_gap(aucs: Mapping[int, float | None], chosen: int) -> OracleGap:

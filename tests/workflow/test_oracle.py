@@ -147,6 +147,24 @@ def test_every_epoch_is_scored_with_its_own_parameters(
     assert card.oracle == oracle_gap(aucs, chosen)
 
 
+def test_frames_become_videos_as_in_the_card(
+    config: RunConfig, kept: tuple[Places, list[Outcome]]
+) -> None:
+    places, before = kept
+    by_max = replace(config, scoring=replace(config.scoring, aggregate="max"))
+    outcomes = make_cells([by_max], places, Plan(oracle=True, keep_epochs=True))
+    for outcome, mean in zip(outcomes, before, strict=True):
+        assert outcome.card is not None
+        assert mean.card is not None
+        assert outcome.card.oracle is not None
+        assert mean.card.config_hash != outcome.card.config_hash
+        auc = outcome.card.metrics["video_auc"].value
+        assert auc is not None
+        assert outcome.card.oracle.video_auc is not None
+        gain = outcome.card.oracle.video_auc - auc
+        assert outcome.card.oracle.gain == pytest.approx(gain, abs=1e-12)
+
+
 def test_epochs_are_deleted_after_scoring_and_the_gap_stays(
     config: RunConfig, kept: tuple[Places, list[Outcome]], plain: Places, tmp_path: Path
 ) -> None:
