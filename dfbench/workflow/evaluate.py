@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dfbench.classical.catalog import is_classical
 from dfbench.config import RunConfig, ScoringConfig, config_hash, read_toml, to_dict
 from dfbench.data.pipeline import SplitView, eval_batches, split_view
 from dfbench.data.prepared import Prepared
@@ -38,6 +39,7 @@ from dfbench.results.environment import environment
 from dfbench.results.store import SCORES, VAL_SCORES, hash_file, read_card, write_card
 from dfbench.train import checkpoint
 from dfbench.train.state import Networks, TrainState, abstract_state, build_networks
+from dfbench.workflow.classical import score_classical
 from dfbench.workflow.leaks import SPLIT, audit_run
 from dfbench.workflow.places import Places
 from dfbench.workflow.preparation import prepare_spec
@@ -75,7 +77,7 @@ def evaluate(
     folder = run_dir / "evals" / folder_name(spec)
     cell = Cell(model=config.model.name, train=config.train, eval=spec, seed=config.seed)
     path = folder / card_name(cell)
-    score = _Scorer(run_dir, config, reporter)
+    score = _Scorer(run_dir, config, places, reporter)
     val = _val_scores(run_dir, config, places, score, reporter)
     if not overwrite and path.is_file():
         card = read_card(path)
@@ -101,6 +103,7 @@ def evaluate(
         warnings=(
             *coverage_warnings(record.datasets, ("train", "val")),
             *coverage_warnings([d.fingerprint() for d in datasets], (SPLIT,)),
+            *score.notes,
         ),
         config=to_dict(config),
         config_hash=config_hash(config),
@@ -130,8 +133,12 @@ def evaluate(
 class _Scorer:
     """The best checkpoint of a run, loaded when the first split is scored."""
 
-    def __init__(self, run_dir: Path, config: RunConfig, reporter: Reporter) -> None:
-        self._run_dir, self._config, self._reporter = run_dir, config, reporter
+    def __init__(
+        self, run_dir: Path, config: RunConfig, places: Places, reporter: Reporter
+    ) -> None:
+        self._run_dir, self._config = run_dir, config
+        self._places, self._reporter = places, reporter
+        self.notes: tuple[str, ...] = ()  # on the split that was scored last
 
     @functools.cached_property
     def _model(self) -> tuple[TrainState, Networks]:
@@ -144,12 +151,16 @@ class _Scorer:
     ) -> tuple[ScoreTable, float]:
         """Return the scores of a split, and the seconds that they took."""
         view = split_view(datasets, split)
-        state, networks = self._model
-        start = time.perf_counter()
-        size, workers = self._config.scoring.batch_size, self._config.data.workers
-        batches = eval_batches(view, batch_size=size, workers=workers)
-        with self._reporter.bar(f"scoring {title}", "crop") as progress:
-            logits = predict(state, networks, batches, len(view), progress=progress)
+        if is_classical(self._config.model.name):
+            start = time.perf_counter()
+            logits, self.notes = score_classical(self._run_dir, view, self._places, self._reporter)
+        else:
+            state, networks = self._model
+            start = time.perf_counter()
+            size, workers = self._config.scoring.batch_size, self._config.data.workers
+            batches = eval_batches(view, batch_size=size, workers=workers)
+            with self._reporter.bar(f"scoring {title}", "crop") as progress:
+                logits = predict(state, networks, batches, len(view), progress=progress)
         return _table(view, datasets, logits), time.perf_counter() - start
 
 
