@@ -249,6 +249,12 @@ def leaderboard_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where to write (default: leaderboard/ in the first DIR)",
     )
+    parser.add_argument(
+        "--collect",
+        type=Path,
+        metavar="RESULTS",
+        help="first copy cards and scores, without checkpoints, into this folder, and show it whole",
+    )
     list_options(parser)
 
 
