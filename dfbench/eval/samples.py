@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,6 +37,11 @@ class Scores:
         """Videos with a detected face."""
         return self.videos.frames > 0
 
+    @functools.cached_property
+    def logit(self) -> Float32[np.ndarray, " rows"]:
+        """Logit of each row; NaN where no face was detected."""
+        return frame_logits(self.table)
+
     def video_sample(self, kept: Bool[np.ndarray, " videos"] | None = None) -> Sample:
         """Return the videos with a detected face."""
         seen = self.seen if kept is None else self.seen & kept
@@ -59,7 +65,7 @@ class Scores:
             unit="frames",
             label=label,
             score=self.table.p_fake[rows].astype(np.float64),
-            loss=_loss_of_logits(label, frame_logits(self.table.take(rows))),
+            loss=_loss_of_logits(label, self.logit[rows]),
             video=place[self.videos.code[rows]],
             video_label=self.videos.label[seen],
         )
@@ -68,7 +74,7 @@ class Scores:
         """Return the videos with a detected face and the frames, all logits divided."""
         frames = self.frame_sample()
         scored = ~np.isnan(self.table.p_fake)
-        logit = frame_logits(self.table)[scored] / np.float32(temperature)
+        logit = self.logit[scored] / np.float32(temperature)
         p_fake = sigmoid(logit).astype(np.float64)
         rule = self.scoring.aggregate
         values = logit if rule == "mean_logit" else p_fake

@@ -9,7 +9,7 @@ the intervals are conditional on the class counts, which a dataset's authors cho
 Two roundings make large tables possible; neither touches the metric itself.
 - Of a class with more than `CLUSTERS` videos, videos are put together at random into that many
   groups of equal size, which are drawn as wholes. Such groups are as independent as videos are;
-  the interval's length is then uncertain by 1.1 % (1 / sqrt(2 CLUSTERS)), less than drawing 1,000
+  the interval's length is then uncertain by 1.6 % (1 / sqrt(2 CLUSTERS)), less than drawing 1,000
   times makes it.
 - Of more than `GROUPS` different scores, neighbours share one of `BINS` bins of equal mass. The
   resampled values are shifted by what that does to the metric of all data.
@@ -21,12 +21,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64, Int, Int64, Num
+from jaxtyping import Float, Float64, Int, Int32, Int64, Num
 
 from dfbench.eval.roc import RANKED, Curve
 
 CHUNK_ELEMENTS = 1 << 18  # weights held at once; arrays of it take 2 MiB and stay in the cache
-CLUSTERS = 1 << 12
+CLUSTERS = 1 << 11
 GROUPS = 1 << 15
 BINS = 1 << 12
 
@@ -151,33 +151,38 @@ class Ranking:
         """Return the same in `BINS` bins of about equal mass; equal scores stay together."""
         ends = self._ends + 1
         sizes = np.diff(ends, prepend=0)
-        cell = np.repeat((2 * ends - sizes) * BINS // (2 * self.rows), sizes)  # by their middle
-        cell += self._cluster.astype(np.int64) * BINS
-        found = []
-        for label in (1, 0):
-            counts = np.bincount(cell[self._fake == label], minlength=clusters * BINS)
-            table = counts.reshape(clusters, BINS)
-            rows = np.flatnonzero(table.any(axis=1))
-            found.append((rows, table[rows].astype(np.float64)))
-        return Binned(*found)
+        of_group = (2 * ends - sizes) * BINS // (2 * self.rows)  # by their middle
+        cell = np.repeat(of_group.astype(np.int32), sizes)
+        cell += self._cluster.astype(np.int32) * np.int32(BINS)
+        return Binned(*(_table(cell[self._fake == label], clusters) for label in (1, 0)))
+
+
+def _table(
+    cell: Int32[np.ndarray, " n"], clusters: int
+) -> tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "rows bins"]]:
+    """Return the clusters that have examples, and how many each has in each bin."""
+    table = np.bincount(cell, minlength=clusters * BINS).reshape(clusters, BINS)
+    rows = np.flatnonzero(table.any(axis=1))
+    # In float32 sums are exact up to 2**24; no cluster is drawn 16 times.
+    small = table.sum(axis=0).max(initial=0) < 1 << 20
+    return rows, table[rows].astype(np.float32 if small else np.float64)
 
 
 @dataclass(frozen=True, eq=False)
 class Binned:
-    """Rows that have a class, and how many of its examples each has in each bin."""
+    """Of each class the clusters that have it, and how many of its examples are in each bin."""
 
-    fake: tuple[Int[np.ndarray, " f"], Float64[np.ndarray, "f bins"]]
-    real: tuple[Int[np.ndarray, " r"], Float64[np.ndarray, "r bins"]]
+    fake: tuple[Int[np.ndarray, " f"], Float[np.ndarray, "f bins"]]
+    real: tuple[Int[np.ndarray, " r"], Float[np.ndarray, "r bins"]]
     rows = BINS // 16  # counted as less, since products of matrices like large chunks
 
     def curve(self, weights: Int[np.ndarray, "chunk clusters"]) -> Curve:
         """Return the curves of resamples."""
-        return Curve.of(
-            *(
-                (weights[:, rows].astype(np.float64) @ table).astype(np.int64)  # exact: counts
-                for rows, table in (self.fake, self.real)
-            )
+        fake, real = (
+            (weights[:, rows].astype(table.dtype) @ table).astype(np.int64)
+            for rows, table in (self.fake, self.real)
         )
+        return Curve.of(fake, real)
 
 
 @dataclass(frozen=True, eq=False)

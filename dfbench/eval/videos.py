@@ -65,10 +65,15 @@ def video_scores(table: ScoreTable, aggregate: Aggregate = "mean", top_k: int = 
 
 def frame_logits(table: ScoreTable) -> Float32[np.ndarray, " rows"]:
     """Return the logits; of a score that came as a probability its log-odds, within +-16."""
-    p = table.p_fake.astype(np.float64)
+    missing = np.isnan(table.logit)
+    if not missing.any():
+        return table.logit
+    p = table.p_fake[missing].astype(np.float64)
     with np.errstate(divide="ignore"):
-        odds = np.clip(np.log(p) - np.log1p(-p), -LARGEST_LOGIT, LARGEST_LOGIT)
-    return np.where(np.isnan(table.logit), odds.astype(np.float32), table.logit)
+        odds = np.log(p) - np.log1p(-p)
+    logit = table.logit.copy()
+    logit[missing] = np.clip(odds, -LARGEST_LOGIT, LARGEST_LOGIT)
+    return logit
 
 
 def aggregate_frames(

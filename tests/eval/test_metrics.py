@@ -81,9 +81,7 @@ def _eer(alarm: np.ndarray, miss: np.ndarray) -> float:
 
 
 def _ece(y: np.ndarray, p: np.ndarray) -> float:
-    order = np.argsort(p)
-    middle = (2 * np.arange(len(p)) + 1) / (2 * len(p))  # of the mass
-    bins = [order[(middle * 15).astype(int) == b] for b in range(15)]
+    bins = np.split(np.argsort(p), [b * len(p) // 15 for b in range(1, 15)])
     return float(sum(len(b) / len(p) * abs(p[b].mean() - y[b].mean()) for b in bins))
 
 
