@@ -15,7 +15,7 @@ import tomli_w
 from dfbench.config import ScoringConfig, from_dict
 from dfbench.data.prepared import MARKER, Prepared, load_prepared
 from dfbench.data.records import open_split
-from dfbench.errors import UserError, system_errors
+from dfbench.errors import UserError, one_line, system_errors
 from dfbench.eval.samples import Scores
 from dfbench.eval.scores import read_scores
 from dfbench.eval.table import ScoreTable
@@ -68,7 +68,7 @@ def report(
     stored = _cards(run)
     evaluations = []
     for one in stored:
-        reporter.say(f"reading the scores of {one.card.cell.eval}")
+        reporter.say(one_line(f"reading the scores of {one.card.cell.eval}"))
         evaluations.append(_evaluation(one, data_dir, faces))
     sections, files = [], {}
     history = _history(run)

@@ -14,7 +14,7 @@ from dfbench.results.card import Metric
 
 LETTERS = 26  # of a name
 ROW = 0.4  # inches
-SHOWN = 30  # rows; a longer figure is not read
+SHOWN = 20  # rows; a longer figure is not read
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def _table(table: Table) -> str:
         f'<div class="table" tabindex="0" role="region" aria-label="{esc(table.title)}">'
         f"<table>{caption}{head}<tbody>{rows}</tbody></table></div>{note}"
     )
-    return _folded(table.title, inner) if table.folded else inner
+    return _folded(table.title, inner) if table.folded else f"<div>{inner}</div>"
 
 
 def _row(row: Sequence[str]) -> str:

@@ -149,7 +149,8 @@ def det_figure(curve: Roc, operating: Sequence[Operating] = ()) -> Figure:
     start = float(ndtri(lowest))
     meet = np.max(np.minimum(curve.alarm, 1 - curve.hit))
     end = float(ndtri(DET_END)) if meet < DET_END / 2 else -start
-    axes.plot([start, -start], [-start, start], color=MUTED, lw=1, ls=(0, (4, 3)), label="chance")
+    if end == -start:  # else it lies outside
+        axes.plot([start, end], [end, start], color=MUTED, lw=1, ls=(0, (4, 3)), label="chance")
     axes.plot([start, -start], [start, -start], color=MUTED, lw=0.8, ls=":", label="equal errors")
     # From the last corner without an alarm to the first with all: beyond them nothing is traded.
     inner = slice(np.sum(curve.alarm == 0) - 1, len(curve.alarm) - np.sum(curve.alarm == 1) + 1)

@@ -109,8 +109,7 @@ def _overview(evaluations: Sequence[Evaluation]) -> Plate:
     return plate.showing(
         bars_figure(bars, "video AUC"),
         alt="; ".join(f"{bar.name} {interval(bar.metric)}" for bar in bars),
-        caption=f"Bars are {percent} bootstrap intervals over videos; dashed: chance.{within} "
-        "The axis does not begin at 0.",
+        caption=f"Bars are {percent} bootstrap intervals over videos; dashed: chance.{within}",
     )
 
 

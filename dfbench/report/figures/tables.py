@@ -223,10 +223,9 @@ def overview_table(cards: Sequence[ResultCard], percent: str) -> Table:
         )
         clips = sum(c.clips for c in card.coverage.values())
         found = sum(c.clips_with_crops for c in card.coverage.values())
-        count = len(warnings(card))
-        said = f"{count} warning{'s' if count > 1 else ''}" if count else ""
+        said = str(len(warnings(card)) or "")
         rows.append((card.cell.eval, ROLES[card.role], value, spread, _of(found, clips), said))
-    head = ("dataset", "kind", "video AUC", f"{percent} interval", "videos with a face", "read")
+    head = ("dataset", "kind", "video AUC", f"{percent} interval", "videos with a face", "warnings")
     return _table("Evaluated datasets", head, rows)
 
 
