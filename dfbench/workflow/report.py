@@ -23,8 +23,8 @@ from dfbench.faces.crop import decode
 from dfbench.paths import folder_name
 from dfbench.progress import SILENT, Reporter
 from dfbench.report.figures.evaluation import Crop, Evaluation
-from dfbench.report.figures.page import page
-from dfbench.report.figures.sections import dataset_section, overview_section
+from dfbench.report.figures.page import Section, page
+from dfbench.report.figures.sections import Files, dataset_section, overview_section
 from dfbench.report.figures.style import Format
 from dfbench.report.figures.wrong import timeline_rows, wrong_frames
 from dfbench.results.card import DatasetFingerprint, ResultCard
@@ -70,7 +70,8 @@ def report(
     for one in stored:
         reporter.say(one_line(f"reading the scores of {one.card.cell.eval}"))
         evaluations.append(_evaluation(one, data_dir, faces))
-    sections, files = [], {}
+    sections: list[Section] = []
+    files: Files = {}
     history = _history(run)
     settings = tomli_w.dumps(stored[0].card.config)
     for section, drawn in (

@@ -53,6 +53,8 @@ def bars_figure(bars: Sequence[Bar], quantity: str) -> Figure:
     axes.axvline(0.5, color=MUTED, lw=1, ls=(0, (4, 3)))
     for place, bar in enumerate(bars):
         m = bar.metric
+        if m.value is None:
+            raise ValueError(f"{bar.name}: a bar needs a value")
         if m.low is not None and m.high is not None:
             axes.hlines(place, m.low, m.high, color=ACCENT, lw=5, alpha=0.3)
         axes.plot([m.value], [place], "o", color=ACCENT, ms=5, clip_on=False)

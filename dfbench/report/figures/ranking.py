@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.special import ndtri
+from scipy.special import ndtri  # type: ignore[import-untyped]
 from sklearn.metrics import roc_curve
 
 from dfbench.eval.statistics import Ranking, resample_weights
@@ -92,7 +92,8 @@ def vertical(
     """Return a curve's true-positive rates at `GRID`: of a vertical piece, its upper end."""
     # A hair to the right, since a grid's 0.3 may lie below the 3/10 of a curve. Of corners at one
     # rate np.interp takes the last, which is the highest.
-    return np.interp(GRID + 1e-9, alarm, hit)
+    rates: np.ndarray = np.interp(GRID + 1e-9, alarm, hit)
+    return rates
 
 
 def operating_point(

@@ -16,7 +16,8 @@ def wrongness(
     label: Int[np.ndarray, " n"], p_fake: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
     """Return how far probabilities are from their labels, 0 to 1; NaN stays NaN."""
-    return np.abs(label - p_fake)
+    wrong: np.ndarray = np.abs(label - p_fake)
+    return wrong
 
 
 def wrong_frames(table: ScoreTable, videos: VideoScores, label: int) -> list[int]:
