@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import itertools
 import json
 import os
+import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,29 +23,29 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 KEYS = {"Enter": (13, "\r"), " ": (32, " "), "Tab": (9, ""), "Escape": (27, "")}
 ARROWS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 TIMEOUT = 60  # seconds for an answer
+WIRE = """import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])"""
 
 
 class Page:
     """One tab: what it did and said is kept in `problems` and `requests`."""
 
-    def __init__(self, read: Any, write: Any) -> None:
+    def __init__(self, read: int, write: int) -> None:
         self._read, self._write = read, write
         self._ids, self._buffer = itertools.count(1), b""
+        self._session: str | None = None
         self.problems: list[str] = []  # exceptions, console errors, violations of the policy
         self.requests: list[str] = []  # addresses, but for the page's own
-        target = self._call("Target.createTarget", url="about:blank")["targetId"]
-        session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self._session: str | None = session
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
-    _session: str | None = None
-
     def call(self, method: str, **params: Any) -> Any:
         """Call a method of the DevTools protocol and return its result."""
-        return self._call(method, **params)
-
-    def _call(self, method: str, **params: Any) -> Any:
         number = next(self._ids)
         message: dict[str, Any] = {"id": number, "method": method, "params": params}
         if self._session:
@@ -56,11 +59,13 @@ class Page:
                 return answer["result"]
 
     def _next(self) -> dict[str, Any]:
-        limit = time.monotonic() + TIMEOUT
         while b"\0" not in self._buffer:
-            if time.monotonic() > limit:
+            if not select.select([self._read], [], [], TIMEOUT)[0]:
                 raise TimeoutError("Chromium does not answer")
-            self._buffer += os.read(self._read, 1 << 20)
+            new = os.read(self._read, 1 << 20)
+            if not new:
+                raise RuntimeError("Chromium has ended")
+            self._buffer += new
         line, self._buffer = self._buffer.split(b"\0", 1)
         message: dict[str, Any] = json.loads(line)
         self._note(message.get("method", ""), message.get("params", {}))
@@ -144,20 +149,19 @@ def chromium() -> str:
 @contextlib.contextmanager
 def browse(profile: Path) -> Iterator[Page]:
     """Start a browser with an empty profile, and end it."""
-    (read_in, write_in), (read_out, write_out) = os.pipe(), os.pipe()
-
-    def wire() -> None:  # the browser reads 3 and writes 4
-        in_, out = os.dup(read_in), os.dup(write_out)  # they may be 3 and 4 themselves
-        os.dup2(in_, 3)
-        os.dup2(out, 4)
-
+    pipes = [*os.pipe(), *os.pipe()]
+    # Out of the way of 3 and 4, which the browser reads and writes.
+    read_in, write_in, read_out, write_out = (fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in pipes)
+    for fd in pipes:
+        os.close(fd)
     process = subprocess.Popen(
         [
+            sys.executable, "-c", WIRE, str(read_in), str(write_out),
             chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
-            "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars=false",
-            f"--user-data-dir={profile}", "about:blank",
+            "--disable-dev-shm-usage", "--no-first-run", f"--user-data-dir={profile}",
+            "about:blank",
         ],
-        preexec_fn=wire, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        pass_fds=(read_in, write_out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(read_in)
     os.close(write_out)
