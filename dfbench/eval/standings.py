@@ -58,7 +58,9 @@ def standings(
         groups[card.protocol or "", card.cell.train, training_data_key(card)].append(one)
     return tuple(
         _group(protocol, train, members, resamples, confidence)
-        for (protocol, train, _), members in sorted(groups.items(), key=lambda item: (not item[0][1], item[0]))
+        for (protocol, train, _), members in sorted(
+            groups.items(), key=lambda item: (not item[0][1], item[0])
+        )
     )
 
 
