@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import cv2
@@ -75,10 +76,15 @@ def _mouth(who: Identity, now: Expression) -> list[tuple[float, float]]:
     return [*outer, *inner, *(at(t, gap) for t in (0.4, 0.0, -0.4))]
 
 
-def render_face(number: int, *, side: int = SIDE) -> tuple[RGB, Points]:
-    """Render a crop of the face `number`, and return its landmarks."""
+@functools.lru_cache(maxsize=4)
+def _head(person: int) -> Head:
+    return build_head(make_identity(77, person))
+
+
+def render_face(number: int, *, pictures: int = 1, side: int = SIDE) -> tuple[RGB, Points]:
+    """Render crop `number` and return its landmarks; each person is in so many `pictures`."""
     rng = np.random.default_rng([77, number])
-    head = build_head(make_identity(77, number))
+    head = _head(number // pictures)
     pose = Pose(
         yaw=float(rng.uniform(-0.12, 0.12)),
         pitch=float(rng.uniform(-0.06, 0.06)),
