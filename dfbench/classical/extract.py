@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import joblib  # type: ignore[import-untyped]
+import joblib
 import numpy as np
 from jaxtyping import Int, Shaped
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Float64, Int, Num
-from scipy.stats import norm, rankdata  # type: ignore[import-untyped]
+from scipy.stats import norm, rankdata
 
 
 def delong(

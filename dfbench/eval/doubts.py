@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.stats import mannwhitneyu  # type: ignore[import-untyped]
+from scipy.stats import mannwhitneyu
 
 from dfbench.data.prepared import CLASS_NAMES
 from dfbench.eval.submission import Kind

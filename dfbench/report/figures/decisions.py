@@ -10,7 +10,7 @@ from jaxtyping import Float, Float64, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from scipy.special import ndtri  # type: ignore[import-untyped]
+from scipy.special import ndtri
 
 from dfbench.eval.metrics import equal_mass_bins
 from dfbench.report.figures.style import ACCENT, CLASS_COLOURS, MUTED, canvas, styled, unit_axes

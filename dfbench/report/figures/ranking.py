@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.special import ndtri  # type: ignore[import-untyped]
+from scipy.special import ndtri
 from sklearn.metrics import roc_curve
 
 from dfbench.eval.statistics import Ranking, resample_weights
