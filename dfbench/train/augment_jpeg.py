@@ -68,8 +68,8 @@ def jpeg(image: Picture, quality: Int[Array, ""]) -> Picture:
     ycc = _mixed(pixels, _TO_YCC)
     luma = _quantised(jnp.round(ycc[..., :1]) - 128, _table(_LUMINANCE, quality)) + 128
     chroma = _quantised(jnp.round(_halved(ycc[..., 1:])), _table(_CHROMINANCE, quality))
-    full = jax.image.resize(jnp.round(chroma), (*luma.shape[:2], 2), "bilinear")
-    rgb = _mixed(jnp.concatenate([jnp.round(luma), full], axis=-1), _TO_RGB)
+    full = jax.image.resize(_rounded(chroma), (*luma.shape[:2], 2), "bilinear")
+    rgb = _mixed(jnp.concatenate([_rounded(luma), full], axis=-1), _TO_RGB)
     return jnp.clip(jnp.round(rgb[:height, :width]), 0, 255) * (1 / 255)
 
 
@@ -77,6 +77,11 @@ def _mixed(pixels: Plane, matrix: Float[np.ndarray, "3 3"]) -> Plane:
     """Apply a matrix to the channels, as sums: exact in float32 on any device."""
     columns = [sum(pixels[..., i] * weight for i, weight in enumerate(row)) for row in matrix]
     return jnp.stack(columns, axis=-1)
+
+
+def _rounded(plane: Array) -> Array:
+    """Round halves up, as libjpeg does: a flat block often ends on one, or in floats just below."""
+    return jnp.floor(plane + 0.501)
 
 
 def _halved(plane: Plane) -> Plane:
@@ -103,5 +108,6 @@ def _quantised(plane: Plane, table: Float[Array, "8 8"]) -> Plane:
         return jnp.einsum("ui,vj,yixjc->yuxvc", matrix, matrix, blocks, precision=exact)
 
     steps = table[None, :, None, :, None]
-    kept = jnp.round(transformed(blocks, cosines) / steps) * steps
+    wanted = transformed(blocks, cosines) / steps
+    kept = jnp.sign(wanted) * _rounded(jnp.abs(wanted)) * steps
     return transformed(kept, cosines.T).reshape(plane.shape)
