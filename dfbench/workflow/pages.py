@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dfbench.errors import UserError
 from dfbench.eval.scores import read_scores
 from dfbench.eval.standings import ScoredCard, standings
 from dfbench.eval.videos import video_scores
@@ -24,12 +25,23 @@ def leaderboard(dirs: Sequence[Path], out: Path, reporter: Reporter = SILENT) ->
     Folders without a card are said; where no folder has one, the pages say how to get results.
 
     Raises:
-      UserError: no such folder, or a card, a score file or a published number that is wrong.
+      UserError: no such folder, or a card, a score file or a published number that is wrong; or no
+        card, where `out` shows some.
     """
     published = read_published(published_folder())
     cards = load_cards(_filled(dirs, reporter))
+    if not cards and _shows_results(out):
+        raise UserError(
+            f"{out} shows results, and there is no result card below "
+            f"{', '.join(map(str, dirs))}; delete {out} if it is to be empty"
+        )
     reporter.say(f"leaderboard of {len(cards)} result cards")
     return write_leaderboard(cards, out, standings(map(scored, cards)), published)
+
+
+def _shows_results(out: Path) -> bool:
+    rows = out / "leaderboard.csv"
+    return rows.is_file() and len(rows.read_text(encoding="utf-8").splitlines()) > 1
 
 
 def scored(stored: StoredCard) -> ScoredCard:

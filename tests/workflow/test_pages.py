@@ -93,3 +93,15 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         leaderboard([tmp_path / "nowhere"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_folder_does_not_empty_a_leaderboard(runs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    leaderboard([runs], out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="shows results, and there is no result card below"):
+        leaderboard([tmp_path / "empty"], out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    leaderboard([tmp_path / "empty"], tmp_path / "new")
+    leaderboard([tmp_path / "empty"], tmp_path / "new")  # there was nothing to lose
