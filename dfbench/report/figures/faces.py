@@ -15,7 +15,7 @@ from dfbench.report.matrix import plain
 from dfbench.report.picture import fold
 
 SIDE, GAP = 1.1, 0.12  # of a face and between two, inches
-HEAD, FOOT = 0.34, 0.5  # above a class's faces, and below each face
+HEAD, FOOT = 0.3, 0.5  # above a class's faces, and below each face
 COLUMNS = 6
 LETTERS = 23  # of a name, on a line
 
@@ -40,7 +40,7 @@ def faces_figure(groups: Sequence[tuple[str, Sequence[Face]]]) -> Figure:
     groups = [(title, faces) for title, faces in groups if faces]
     rows = [-(-len(faces) // COLUMNS) for _, faces in groups]
     width = GAP + COLUMNS * (SIDE + GAP)
-    height = GAP + sum(HEAD + n * (SIDE + FOOT) for n in rows)
+    height = GAP + sum(HEAD + n * (SIDE + FOOT) + GAP for n in rows)
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     top = GAP
@@ -61,5 +61,5 @@ def faces_figure(groups: Sequence[tuple[str, Sequence[Face]]]) -> Figure:
             name = fold(plain(face.name), LETTERS)
             where = x / width, below - 0.14 / height
             figure.text(*where, name, fontsize=5.5, va="top", color=MUTED)
-        top += HEAD + n * (SIDE + FOOT)
+        top += HEAD + n * (SIDE + FOOT) + GAP
     return figure

@@ -148,7 +148,7 @@ def _table(table: Table) -> str:
 def _row(row: Sequence[str]) -> str:
     cells = [f'<th scope="row">{esc(row[0])}</th>']
     for cell in row[1:]:
-        short = ' class="short"' if len(cell) < 24 else ""  # is not broken into lines
+        short = ' class="short"' if len(cell) <= 20 else ""  # is not broken into lines
         cells.append(f"<td{short}>{esc(cell)}</td>")
     return "".join(cells)
 

@@ -204,9 +204,10 @@ def facts_table(card: ResultCard) -> Table:
     e = card.environment
     commit = "" if e.git_commit is None else f", commit {e.git_commit[:10]}"
     dirty = " with changes" if e.git_dirty else ""
+    devices = e.device_count and e.device_kind  # none: scored elsewhere
     rows += [
         ("software", f"dfbench {e.packages.get('dfbench', '?')}{commit}{dirty}"),
-        ("hardware", f"{e.device_count} x {e.device_kind}, {e.platform}"),
+        ("machine", f"{e.device_count} x {e.device_kind}, {e.platform}" if devices else e.platform),
         ("configuration", card.config_hash),
     ]
     return Table("Where the numbers come from", ("", ""), tuple(rows))
