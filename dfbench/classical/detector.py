@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ class Detector:
 def save(detector: Detector, folder: Path) -> None:
     """Write a detector that `load` reads back."""
     folder.mkdir(parents=True, exist_ok=True)
-    _skops().dump(detector.pipeline, folder / PIPELINE)
+    _skops().dump(detector.pipeline, folder / PIPELINE, compression=zipfile.ZIP_DEFLATED)
     facts = msgspec.json.format(msgspec.json.encode(detector.facts), indent=1) + b"\n"
     (folder / FACTS).write_bytes(facts)
 
