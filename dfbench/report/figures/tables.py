@@ -197,9 +197,13 @@ def facts_table(card: ResultCard) -> Table:
         ("scores", "of a run" if card.origin == "run" else "handed in"),
     ]
     if t := card.training:
+        epoch = f"epoch {t.best_epoch} of {t.epochs}, " if t.epochs else ""  # none: classical
         rows += [
-            ("checkpoint", f"epoch {t.best_epoch} of {t.epochs}, chosen by {t.selected_by}"),
-            ("training", f"{t.steps:,} steps in {t.wall_seconds:,.0f} s"),
+            ("checkpoint", f"{epoch}chosen by {t.selected_by}"),
+            (
+                "training",
+                f"{t.steps:,} {'steps' if t.epochs else 'fits'} in {t.wall_seconds:,.0f} s",
+            ),
         ]
     e = card.environment
     commit = "" if e.git_commit is None else f", commit {e.git_commit[:10]}"
