@@ -31,6 +31,7 @@ from dfbench.models.keras_graph import build_graph, keras, run_graph
 from dfbench.models.keras_weights import file_weights, imagenet_weights
 from dfbench.models.layers import BatchNorm, freeze_statistics
 from dfbench.models.registry import check_name, get_model, keras_names, model_names, register
+from dfbench.models.weights.pixels import widened
 from dfbench.train import checkpoint
 from dfbench.train.state import abstract_state, create_state
 
@@ -370,6 +371,58 @@ def test_bfloat16_trains() -> None:
     state = trained.state
     leaves = jax.tree.leaves((state.params, state.batch_stats))
     assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
+
+
+def test_more_channels_begin_without_effect() -> None:
+    """Weights of three channels, of a network of BGR images with a normalisation of its own."""
+    model, wide = _filled("SmallNet", SIDE), _filled("SmallNet", SIDE, input="rgb+srm")
+    theirs, ours = (nnx.to_pure_dict(nnx.state(m)) for m in (model, wide))
+    nnx.update(
+        wide,
+        nnx.State(
+            jax.tree.map(
+                lambda a, b: jnp.asarray(widened(a, b.shape)),
+                jax.tree.map(np.asarray, theirs),
+                ours,
+            )
+        ),
+    )
+    images = jnp.asarray(_images(SIDE)) / 100
+    for module in (model, wide):
+        module.eval()
+    wanted = model(images)
+    for extra in (jnp.zeros_like(images), images[::-1]):
+        found = wide(jnp.concatenate([images, extra], axis=-1))
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    assert ours["backbone"]["stem_conv"]["kernel"].shape == (3, 3, 6, 8)
+
+
+def test_networks_that_normalise_pictures_alone_take_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def picky(include_top: bool, weights: None, pooling: str, input_shape: Any) -> Any:
+        made = _small_net(include_top, weights, pooling, input_shape)
+        if input_shape[2] != 3:
+            return made
+        image = keras.layers.Input(input_shape)
+        return keras.Model(image, made(keras.layers.Rescaling(2.0)(image)))
+
+    monkeypatch.setattr(keras.applications, "PickyNet", picky, raising=False)
+    assert build_graph("PickyNet", SIDE, "float32").features == 8
+    with pytest.raises(UserError, match=r"keras:PickyNet takes three channels: model\.input"):
+        build_graph("PickyNet", SIDE, "float32", 6)
+
+
+def test_pooling_and_size_by_settings() -> None:
+    layers = {
+        pooling: build_graph("MobileNetV2", 32, "float32", pooling=pooling).model.layers[-1]
+        for pooling in ("average", "max")  # type: ignore[arg-type]
+    }
+    assert isinstance(layers["average"], keras.layers.GlobalAveragePooling2D)
+    assert isinstance(layers["max"], keras.layers.GlobalMaxPooling2D)
+    config = ModelConfig(name="keras:VGG16", input_size=64, pooling="max")
+    model = nnx.eval_shape(lambda: get_model(config.name).build(config, nnx.Rngs(0)))
+    assert model.built == ("VGG16", 64, "float32", 3, "max")
 
 
 def test_dropout_without_keys_is_refused() -> None:
