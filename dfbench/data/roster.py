@@ -35,9 +35,14 @@ class Listed:
 
     @property
     def key(self) -> str:
-        """The key; of a clip of a person's own folder with the folder's name."""
-        kind = self.video.partition("/")[0]
-        return self.dataset + self.video.removeprefix(kind) if kind in PATH_DATASETS else self.video
+        """What names the clip among those of all datasets."""
+        return clip_key(self.dataset, self.video)
+
+
+def clip_key(dataset: str, video: str) -> str:
+    """Return a clip's key; of a person's own folder with the folder's name."""
+    kind = video.partition("/")[0]
+    return dataset + video.removeprefix(kind) if kind in PATH_DATASETS else video
 
 
 @dataclass(frozen=True, kw_only=True)

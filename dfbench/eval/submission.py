@@ -48,7 +48,7 @@ class Fault:
         text = self.rule
         if self.examples:
             more = self.count - len(self.examples)
-            text += f": {', '.join(self.examples)}{f' and {more} more' if more else ''}"
+            text += f": {', '.join(self.examples)}{f' and {more:,} more' if more else ''}"
         return one_line(f"{text}; {self.advice}" if self.advice else text)
 
 
@@ -57,7 +57,7 @@ class SubmissionError(UserError):
 
     def __init__(self, path: Path, faults: Sequence[Fault]) -> None:
         total = sum(fault.count for fault in faults)
-        super().__init__(f"{path}: {total} problem{'s' * (total > 1)}; nothing was written")
+        super().__init__(f"{path}: {total:,} problem{'s' * (total > 1)}; nothing was written")
         self.faults = tuple(faults)
 
 

@@ -15,7 +15,7 @@ from dfbench.data.audit import find_overlap
 from dfbench.data.catalog import load_builder
 from dfbench.data.clips import clip_table
 from dfbench.data.prepared import MARKER, Prepared
-from dfbench.data.roster import Roster, prepared_roster, raw_roster
+from dfbench.data.roster import Roster, clip_key, prepared_roster, raw_roster
 from dfbench.data.spec import Spec, parse_spec
 from dfbench.errors import UserError, system_errors
 from dfbench.eval.doubts import below_chance, coverage_of, warnings_of
@@ -308,9 +308,8 @@ def write_template(
     clips = tested.roster.of(SPLIT)
     columns: dict[str, list[Any]] = {"video": [clip.key for clip in clips]}
     if tested.prepared:
-        keys = {(clip.dataset, clip.video): clip.key for clip in clips}
         rows = [
-            (keys[one.name, video], frame)
+            (clip_key(one.name, video), frame)
             for one in tested.prepared
             for video, frame in [
                 *zip(*(one.frames(SPLIT)[n].to_pylist() for n in ("video", "frame")), strict=True),

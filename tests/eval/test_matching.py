@@ -198,7 +198,7 @@ def test_of_many_rows_the_first_are_named(tmp_path: Path) -> None:
         tmp_path, "video,frame,p_fake\n" + rows + "real/b,0,0\nSwap/a,0,0\nSwap/b,0,0\n"
     )
     assert "1,500 rows with a probability" in found
-    assert "row 3 2 and 1497 more; logits" in found
+    assert "row 3 2 and 1,497 more; logits" in found
 
 
 def test_labels_the_other_way_round(tmp_path: Path) -> None:
