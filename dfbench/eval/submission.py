@@ -28,7 +28,7 @@ SCORES: dict[str, Kind | None] = {"p_fake": "probability", "logit": "logit", "sc
 NUMBERS = (*SCORES, "frame", "label")
 SHOWN = 3  # rows named of each kind
 LETTERS = 80  # of a value that is shown
-MOST_ROWS = 200_000_000
+MOST_ROWS = 100_000_000
 MOST_BYTES = 32 * 2**30  # of a CSV file; of the columns of a Parquet file, uncompressed
 _NUMBER = (
     r"^[ \t]*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[iI][nN][fF]([iI][nN][iI][tT][yY])?)[ \t]*$"
@@ -122,7 +122,7 @@ def read_submission(path: Path, kind: Kind | None = None) -> Submission:
       UserError: no such file, no CSV (with commas and a header row) and no Parquet, no row.
       SubmissionError: columns are missing, of the wrong type, or unclear.
     """
-    is_csv = path.name.lower().endswith((".csv", ".csv.gz"))
+    is_csv = path.name.lower().endswith(".csv")  # packed ones may unpack to anything
     try:
         table, names = _read_csv(path) if is_csv else _read_parquet(path)
     except (OSError, pa.ArrowException) as error:
@@ -288,13 +288,17 @@ def _right_type(name: str, kind: pa.DataType) -> bool:
 
 
 def _text(column: pa.ChunkedArray) -> Text:
-    """Return text; what is missing is empty."""
+    """Return text; what is missing is empty. Names stay encoded: many rows may have a long one."""
     if pa.types.is_null(column.type):
         return Text.constant("", len(column))
-    if column.null_count:
-        plain = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-        column = pc.fill_null(column.cast(plain), "")
-    return Text.of(column)
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    values = column.unify_dictionaries().combine_chunks()
+    if values.null_count:
+        names = pa.concat_arrays([values.dictionary.cast(pa.string()), pa.array([""])])
+        codes = values.indices.cast(pa.int64()).fill_null(len(names) - 1)
+        values = pa.DictionaryArray.from_arrays(codes, names)
+    return Text.of(values)
 
 
 def _numbers(

@@ -93,9 +93,8 @@ def test_the_order_of_rows_does_not_matter(tmp_path: Path) -> None:
     assert files[0] == files[1]
 
 
-def test_parquet_and_packed_csv(tmp_path: Path) -> None:
+def test_parquet(tmp_path: Path) -> None:
     expected = read(tmp_path, GOOD).p_fake
-    (tmp_path / "s.csv.gz").write_bytes(gzip.compress(GOOD.encode()))
     videos = ["real/a", "real/b", "Swap/a", "Swap/b"]
     columns = {
         "video": pa.array(videos).dictionary_encode(),
@@ -106,7 +105,10 @@ def test_parquet_and_packed_csv(tmp_path: Path) -> None:
     }
     pq.write_table(pa.table(columns), tmp_path / "a=b.parquet")
     pq.write_table(pa.table(columns | {"p_fake": ["0.1", "0.25", " .5", "1"]}), tmp_path / "t.pq")
-    for name in ("s.csv.gz", "a=b.parquet", "t.pq"):
+    columns["video"] = pa.array(videos, pa.large_string())
+    columns["manipulation"] = pa.array([None, None, None, "Swap"])
+    pq.write_table(pa.table(columns), tmp_path / "large.parquet")
+    for name in ("a=b.parquet", "t.pq", "large.parquet"):
         path = tmp_path / name
         table = match(path, read_submission(path), CLIPS)
         np.testing.assert_allclose(table.p_fake, expected, atol=1e-4)
@@ -272,6 +274,9 @@ def test_what_is_no_table(tmp_path: Path, content: bytes, message: str) -> None:
 def test_what_is_no_parquet(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"x\.parquet: cannot read scores: no such file"):
         read_submission(tmp_path / "x.parquet")
+    (tmp_path / "s.csv.gz").write_bytes(gzip.compress(GOOD.encode()))  # may unpack to anything
+    with pytest.raises(UserError, match=r"s\.csv\.gz: cannot read scores: .*must be CSV"):
+        read_submission(tmp_path / "s.csv.gz")
     (tmp_path / "s.pkl").write_bytes(b"\x80\x04N.")  # a pickle is never opened as one
     with pytest.raises(UserError, match=r"s\.pkl: cannot read scores: .*must be CSV"):
         read_submission(tmp_path / "s.pkl")
@@ -335,3 +340,18 @@ def test_a_million_rows_are_read_at_once(tmp_path: Path) -> None:
     assert time.perf_counter() - start < 20  # about half a second, alone on two cores
     assert len(table) == rows
     assert (np.diff(table.frame) >= 0).sum() == rows - 4
+
+
+def test_a_long_name_on_many_rows_takes_no_memory(tmp_path: Path) -> None:
+    rows = 500_000  # of 100,000 letters each: 50 GB, were they unpacked
+    for nulls in (False, True):
+        codes = pa.array([0] * (rows - 1) + [None if nulls else 0], pa.int32())
+        video = pa.DictionaryArray.from_arrays(codes, pa.array(["x" * 100_000]))
+        path = tmp_path / "s.parquet"
+        pq.write_table(pa.table({"video": video, "p_fake": np.zeros(rows)}), path)
+        assert path.stat().st_size < 100_000
+        handed = read_submission(path)
+        assert len(handed.video.names) == 1 + nulls
+        with pytest.raises(SubmissionError) as caught:
+            match(path, handed, CLIPS)
+        assert all(len(str(fault)) < 1000 for fault in caught.value.faults)
