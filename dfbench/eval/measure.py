@@ -113,8 +113,8 @@ def _parts(videos: VideoScores) -> Iterator[tuple[str, Bool[np.ndarray, " videos
     for name in videos.manipulation[fake].used():
         own = fake & videos.manipulation.equal_to(name)
         if name:
-            datasets = np.unique(videos.dataset.codes[own])
-            yield f"manipulation/{name}", own | (~fake & np.isin(videos.dataset.codes, datasets))
+            there = np.bincount(videos.dataset.codes[own], minlength=len(videos.dataset.names)) > 0
+            yield f"manipulation/{name}", own | (~fake & there[videos.dataset.codes])
     names = videos.dataset.used()
     if len(names) > 1:
         for name in names:
@@ -124,10 +124,10 @@ def _parts(videos: VideoScores) -> Iterator[tuple[str, Bool[np.ndarray, " videos
 def _whole(scores: Scores, calibration: Calibration | None, draws: Draws) -> dict[str, Metric]:
     """Return all metrics of a table."""
     video, frame = scores.video_sample(), scores.frame_sample()
-    found = _named("video", metrics_of(video, VIDEO, draws))
+    seen = metrics_of(video, VIDEO, draws)
+    found = _named("video", seen) | _named("video", _all(scores, None, ALL, seen, draws), "_all")
     found["video_auc_by_identity"] = _by_identity(scores, video, draws)
     found["prevalence"] = prevalence(video)
-    found |= _named("video", metrics_of(scores.all_sample(), ALL, draws), "_all")
     found |= _named("frame", metrics_of(frame, FRAME, draws))
     found["frame_prevalence"] = prevalence(frame)
     threshold = calibration.threshold if calibration else None
@@ -150,10 +150,26 @@ def _whole(scores: Scores, calibration: Calibration | None, draws: Draws) -> dic
 def _part(scores: Scores, kept: Bool[np.ndarray, " videos"], draws: Draws) -> dict[str, Metric]:
     """Return the metrics of some videos."""
     video = scores.video_sample(kept)
-    found = _named("video", metrics_of(video, PART, draws))
+    seen = metrics_of(video, PART, draws)
+    found = _named("video", seen) | _named(
+        "video", _all(scores, kept, ("auc",), seen, draws), "_all"
+    )
     found["prevalence"] = prevalence(video)
-    found |= _named("video", metrics_of(scores.all_sample(kept), ("auc",), draws), "_all")
     return found | _named("frame", metrics_of(scores.frame_sample(kept), ("auc",), draws))
+
+
+def _all(
+    scores: Scores,
+    kept: Bool[np.ndarray, " videos"] | None,
+    names: tuple[str, ...],
+    seen: dict[str, Metric],
+    draws: Draws,
+) -> dict[str, Metric]:
+    """Return metrics of all videos; where each has a face, they are those of the `seen`."""
+    sample = scores.all_sample(kept)
+    if len(sample) == seen[names[0]].n:
+        return {name: seen[name] for name in names}
+    return metrics_of(sample, names, draws)
 
 
 def _by_identity(scores: Scores, video: Sample, draws: Draws) -> Metric:

@@ -88,6 +88,13 @@ def read_unchecked(path: Path) -> ScoreTable:
     _check_names(file.column_names, path)
     if not len(file):
         raise UserError(f"{path}: holds no row; score at least one video")
+    table = _table(file, path)
+    del file
+    pa.default_memory_pool().release_unused()  # of ten million rows 1 GB
+    return table
+
+
+def _table(file: pa.Table, path: Path) -> ScoreTable:
     rows = len(file)
     text = {
         name: _text(file, name, path) if name in file.column_names else Text.constant("", rows)
@@ -109,9 +116,11 @@ def read_unchecked(path: Path) -> ScoreTable:
 
 def _read_parquet(path: Path) -> pa.Table:
     try:
-        file = pq.ParquetFile(path)  # not read_table: a path's `a=b` adds no column
-        names = [n for n in file.schema_arrow.names if n in COLUMNS]
-        return file.read(columns=names)
+        schema = pq.read_schema(path)
+        text = [f.name for f in schema if f.name in COLUMNS and pa.types.is_string(f.type)]
+        # Not read_table: a path's `a=b` adds no column. Of text, each name once.
+        file = pq.ParquetFile(path, read_dictionary=text)
+        return file.read(columns=[name for name in schema.names if name in COLUMNS])
     except (OSError, pa.ArrowException) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise UserError(f"{path}: cannot read scores: {reason.splitlines()[0]}") from error

@@ -77,7 +77,9 @@ class Text:
 
     def used(self) -> list[str]:
         """Return the names that rows have, sorted."""
-        names: list[str] = self.names.take(pa.array(np.unique(self.codes))).to_pylist()
+        there = np.zeros(len(self.names), bool)
+        there[self.codes] = True
+        names: list[str] = self.names.filter(pa.array(there)).to_pylist()
         return names
 
     def to_arrow(self) -> pa.DictionaryArray:
