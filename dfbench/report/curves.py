@@ -33,7 +33,7 @@ def curves_figure(history_rows: Rows, *, side_by_side: bool = False) -> Figure:
     logged = [row for row in history_rows if row.get("loss") is not None]
     checked = [row for row in history_rows if row.get("val_loss") is not None]
     ranked = [row for row in checked if row.get("val_video_auc") is not None]
-    figure = canvas(3.2, 8.0) if side_by_side else canvas(4.55)
+    figure = canvas(3.2, 8.0) if side_by_side else canvas(4.2)
     shape = (1, 2) if side_by_side else (2, 1)
     loss, auc = figure.subplots(*shape, sharex=True)
     _line(loss, logged, "loss", "training", MUTED, "-")

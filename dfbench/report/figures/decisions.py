@@ -13,14 +13,14 @@ from matplotlib.patches import Rectangle
 from scipy.special import ndtri
 
 from dfbench.eval.metrics import equal_mass_bins
-from dfbench.report.figures.style import ACCENT, CLASS_COLOURS, MUTED, canvas, styled, unit_axes
+from dfbench.report.figures.style import ACCENT, CLASS_INKS, MUTED, canvas, styled, unit_axes
 from dfbench.results.card import Confusion
 
 
 @styled
 def confusion_figure(confusions: Mapping[str, Confusion]) -> Figure:
     """Draw a matrix for each threshold, by its name; rows are classes, shaded by their shares."""
-    figure = canvas(2.75)
+    figure = canvas(2.5)
     panels = figure.subplots(1, 2, squeeze=False)[0]
     for axes in panels[len(confusions) :]:
         axes.set_axis_off()
@@ -51,7 +51,7 @@ def _matrix(axes: Axes, confusion: Confusion) -> None:
     axes.set_xticks([0.5, 1.5], ["real", "fake"])
     axes.set_yticks([0.5, 1.5], ["real", "fake"], rotation=90, va="center")
     for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
-        for text, colour in zip(ticks, CLASS_COLOURS, strict=True):
+        for text, colour in zip(ticks, CLASS_INKS, strict=True):
             text.set(color=colour, fontweight="bold")
     axes.tick_params(length=0)
     axes.grid(visible=False)
@@ -110,7 +110,7 @@ def reliability_figure(panels: Sequence[tuple[str, Reliability]]) -> Figure:
     Args:
       panels: Title and bins; one, or two side by side.
     """
-    figure = canvas(4.55 if len(panels) == 1 else 2.9)
+    figure = canvas(4.0 if len(panels) == 1 else 2.7)
     drawn = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (title, bins) in zip(drawn, panels, strict=False):
         unit_axes(axes)

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dfbench.report.figures.style import CLASS_COLOURS, MUTED, styled
+from dfbench.report.figures.style import CLASS_INKS, MUTED, styled
 from dfbench.report.matrix import plain
 from dfbench.report.picture import fold
 
@@ -45,7 +45,7 @@ def faces_figure(groups: Sequence[tuple[str, Sequence[Face]]]) -> Figure:
     FigureCanvasAgg(figure)
     top = GAP
     for (title, faces), n in zip(groups, rows, strict=True):
-        colour = CLASS_COLOURS[faces[0].label]
+        colour = CLASS_INKS[faces[0].label]
         figure.text(
             GAP / width, 1 - top / height, plain(title), va="top", color=colour, fontweight="bold"
         )

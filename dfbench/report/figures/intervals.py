@@ -12,7 +12,7 @@ from dfbench.report.figures.style import ACCENT, MUTED, canvas, styled
 from dfbench.report.matrix import plain, short
 from dfbench.results.card import Metric
 
-LETTERS = 26  # of a name
+LETTERS = 22  # of a name
 ROW = 0.4  # inches
 SHOWN = 20  # rows; a longer figure is not read
 

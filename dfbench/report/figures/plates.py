@@ -31,7 +31,7 @@ from dfbench.report.figures.scores import (
 )
 
 BROKEN_DOWN = "video_auc"  # the metric of the parts
-THRESHOLDS = {"fixed": "fixed threshold", "source_val": "threshold of source val"}
+THRESHOLDS = {"fixed": "fixed threshold", "source_val": "source-val threshold"}
 
 
 def dataset_plates(one: Evaluation) -> list[Plate]:

@@ -110,7 +110,7 @@ def operating_point(
 @styled
 def roc_figure(curve: Roc, summary: str, operating: Sequence[Operating] = ()) -> Figure:
     """Draw a ROC curve; `summary` stands in the legend."""
-    figure = canvas(4.55)
+    figure = canvas(4.0)
     axes = figure.subplots()
     unit_axes(axes)
     axes.fill_between(GRID, curve.low, curve.high, color=ACCENT, alpha=0.22, lw=0)
@@ -134,7 +134,7 @@ def det_figure(curve: Roc, operating: Sequence[Operating] = ()) -> Figure:
     Rates below half a video are drawn at half a video: a deviate of 0 is infinite. The axes end at
     `DET_END`, unless the two errors meet close to it.
     """
-    figure = canvas(5.1)
+    figure = canvas(4.6)
     axes = figure.subplots()
     reals, fakes = curve.counts
     lowest = 0.5 / max(reals, fakes)

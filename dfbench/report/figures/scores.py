@@ -12,13 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from dfbench.report.figures.style import CLASS_COLOURS, INK, MUTED, canvas, styled
+from dfbench.report.figures.style import CLASS_COLOURS, CLASS_INKS, INK, MUTED, canvas, styled
 from dfbench.report.matrix import plain, short
 
 BINS = 20
 CLASSES = ("real", "fake")  # by label
 LINES = (":", (0, (5, 2)), "-.")  # of thresholds
-NAME = 58  # letters of a video's name over its panel
+NAME = 46  # letters of a video's name over its panel
 
 
 def histogram(
@@ -46,13 +46,13 @@ def histogram_figure(
       unit: "videos" or "frames".
       thresholds: Lines, by name.
     """
-    figure = canvas(3.5)
+    figure = canvas(3.3)
     panels = figure.subplots(2, 1, sharex=True, sharey=True)
     shares = histogram(label, score)
     edges = np.linspace(0, 1, BINS + 1)
     for k, axes in enumerate(panels):
         n = int(np.sum(label == k))
-        axes.set_title(f"{CLASSES[k]}: {n:,} {unit}", color=CLASS_COLOURS[k], fontweight="bold")
+        axes.set_title(f"{CLASSES[k]}: {n:,} {unit}", color=CLASS_INKS[k], fontweight="bold")
         if n:
             axes.stairs(shares[k], edges, fill=True, color=CLASS_COLOURS[k], alpha=0.3)
             axes.stairs(shares[k], edges, color=CLASS_COLOURS[k], lw=1.4)
@@ -68,7 +68,12 @@ def histogram_figure(
     panels[1].set_xlabel("P(fake)")
     figure.supylabel(f"share of the class's {unit}", fontsize=9)
     if thresholds:
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        figure.legend(
+            *panels[0].get_legend_handles_labels(),
+            loc="outside lower center",
+            ncols=2,
+            columnspacing=1.2,
+        )
     return figure
 
 
@@ -116,7 +121,7 @@ def _track(axes: Axes, track: Track) -> None:
         axes.set_xlim(track.at[0] - 0.5, track.at[0] + 0.5)
     axes.grid(visible=False, axis="x")
     name = short(plain(track.name), NAME)
-    axes.set_title(name, fontsize=8, pad=12)
+    axes.set_title(name, fontsize=8, pad=13)
     said = f"{short(plain(kind), NAME // 2)}; video {track.video_score:.3f}"
     axes.text(0, 1.04, said, transform=axes.transAxes, fontsize=7.5, color=MUTED, va="bottom")
     if not math.isfinite(track.video_score):

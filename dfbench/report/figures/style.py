@@ -19,10 +19,11 @@ Format = Literal["svg", "png"]
 
 REAL, FAKE = "#0072b2", "#d55e00"
 CLASS_COLOURS = (REAL, FAKE)  # by label
+CLASS_INKS = ("#00598c", "#a34500")  # of text about a class: darker, so that it is read
 ACCENT = "#5b4b9a"  # what belongs to no class
 INK, MUTED, GRID, PAPER = "#1b1f24", "#5c6670", "#d9dee3", "#ffffff"
 
-WIDTH = 4.6  # inches: on a phone the type is still read
+WIDTH = 4.0  # inches: on a phone the type is still read
 DPI = 200  # of PNG
 
 STYLE = {

@@ -5,12 +5,23 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from dfbench.report.figures.style import ACCENT, FAKE, GRID, INK, MUTED, PAPER, REAL
+from dfbench.report.figures.style import (
+    ACCENT,
+    CLASS_INKS,
+    FAKE,
+    GRID,
+    INK,
+    MUTED,
+    PAPER,
+    REAL,
+)
 
 # What the page's style sheet may set anew, for readers who want it dark.
 COLOURS = {
     REAL: "real",
     FAKE: "fake",
+    CLASS_INKS[0]: "real-ink",
+    CLASS_INKS[1]: "fake-ink",
     ACCENT: "curve",
     INK: "ink",
     MUTED: "muted",
@@ -48,7 +59,7 @@ def inline_svg(svg: bytes, prefix: str, label: str) -> str:
     root.attrib |= {
         "role": "img",
         "aria-label": label,
-        "style": f"aspect-ratio:{width:g}/{height:g};max-width:{width / 72:.3g}in",
+        "style": f"aspect-ratio:{width:g}/{height:g};max-width:{width / 60:.3g}in",
     }
     return ElementTree.tostring(root, encoding="unicode")
 
