@@ -188,7 +188,8 @@ def metrics_of(
     """
     drawn = clusters or video_clusters(sample.video_label, draws.seed)
     independent = [
-        np.count_nonzero(np.bincount(drawn.of[sample.video_label == label])) for label in (0, 1)
+        int(np.count_nonzero(np.bincount(drawn.of[sample.video_label == label])))
+        for label in (0, 1)
     ]
     counts = np.bincount(sample.label, minlength=2)
     why = {name: _why_undefined(name, counts, sample.unit) for name in names}
