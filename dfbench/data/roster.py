@@ -29,7 +29,7 @@ class Listed:
     split: Split
     label: int  # 1 = fake
     manipulation: str
-    identity: str = ""
+    identity: str = ""  # who is seen, as audits name people; empty: not known
     path: str = ""  # below the raw folder; empty: not known
     kept: bool = True  # its manipulation is one that was asked for
 
@@ -43,6 +43,11 @@ def clip_key(dataset: str, video: str) -> str:
     """Return a clip's key; of a person's own folder with the folder's name."""
     kind = video.partition("/")[0]
     return dataset + video.removeprefix(kind) if kind in PATH_DATASETS else video
+
+
+def person_key(dataset: str, person: str) -> str:
+    """Return who is seen, by dataset where the name is only known there."""
+    return person if "/" in person or not person else f"{dataset}/{person}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +83,7 @@ def _prepared(dataset: Prepared) -> Iterable[Listed]:
         ]
         for row in rows:
             kept = _kept(row["label"], row["manipulation"], dataset.manipulations)
+            row["identity"] = person_key(dataset.name, row.get("identity", ""))
             yield Listed(dataset=dataset.name, split=split, kept=kept, **row)
 
 
@@ -126,7 +132,7 @@ def _raw(clip: Clip, dataset: str, raw: Path, manipulations: tuple[str, ...]) ->
         split=clip.split,
         label=clip.label,
         manipulation=clip.manipulation,
-        identity=clip.identity,
+        identity=person_key(dataset, clip.identity),
         path=clip.path.relative_to(raw).as_posix(),
         kept=_kept(clip.label, clip.manipulation, manipulations),
     )

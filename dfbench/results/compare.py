@@ -20,9 +20,10 @@ class Difference:
     card: Any  # what the card says
     found: Any  # what it should say
     by: str  # who says so: "the scores give"
+    says: str = "the card says"
 
     def __str__(self) -> str:
-        return f"{self.field}: the card says {_shown(self.card)}, {self.by} {_shown(self.found)}"
+        return f"{self.field}: {self.says} {_shown(self.card)}, {self.by} {_shown(self.found)}"
 
 
 def _shown(value: Any) -> str:

@@ -176,15 +176,20 @@ def _roster_differences(prepared: Prepared, table: ScoreTable) -> Iterator[Diffe
     for video, label, manipulation, person in zip(*columns, strict=True):
         clip = known.get(video)
         if clip is None:
-            wrong.append((video, "in the scores", "no video of the dataset"))
+            wrong.append((video, "a video", "no such video"))
             continue
         said = {"label": label, "manipulation": manipulation}
         own = {"label": clip.label, "manipulation": clip.manipulation}
         if person and clip.identity:
             said["identity"], own["identity"] = person, clip.identity
         wrong += [(f"{video}.{k}", said[k], own[k]) for k in said if said[k] != own[k]]
-    for field, one, other in wrong[:SHOWN]:
-        yield Difference(field=f"scores.{field}", card=one, found=other, by="the dataset says")
     if len(wrong) > SHOWN:
-        more = f"{len(wrong) - SHOWN} more videos"
-        yield Difference(field="scores", card=more, found="others", by="the dataset says")
+        wrong = [*wrong[:SHOWN], ("and more", f"{len(wrong) - SHOWN} values", "others")]
+    for field, one, other in wrong:
+        yield Difference(
+            field=f"scores.{field}",
+            card=one,
+            found=other,
+            by="the dataset says",
+            says="the scores say",
+        )

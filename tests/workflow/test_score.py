@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from support.photos import AS_THEY_ARE, prepare_photos, write_photos
+from workflow.conftest import Trained
 
 from dfbench.cli import main
 from dfbench.config import ScoringConfig
@@ -442,6 +444,28 @@ def test_a_wrong_command_line(
 ) -> None:
     assert main(["score", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_scores_of_a_run_give_the_numbers_of_the_run(trained: Trained, tmp_path: Path) -> None:
+    card, path = trained.across
+    scoring = msgspec.convert(card.config["scoring"], ScoringConfig)
+    handed = HandedIn(
+        scores=path.with_name("scores.parquet"),
+        dataset=card.cell.eval,
+        detector="copy",
+        train=card.cell.train,
+        val=path.with_name("val_scores.parquet"),
+        data=trained.config.data,
+        scoring=scoring,
+    )
+    again, other = score(handed, replace(trained.places, runs_dir=tmp_path))
+    for name in ("metrics", "breakdown", "confusion", "calibration", "audit", "role"):
+        assert getattr(again, name) == getattr(card, name), name
+    assert again.datasets == card.datasets
+    for label, one in card.coverage.items():
+        assert again.coverage[label].clips_with_crops == one.clips_with_crops
+        assert again.coverage[label].clips == one.clips
+    assert check(other, trained.places.data_dir).good
 
 
 def test_no_accelerator_library_is_needed(world: World, runs: Places, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 from support.photos import AS_THEY_ARE, prepare_photos, write_photos
+from workflow.conftest import Trained
 
 from dfbench.cli import main
 from dfbench.config import ScoringConfig
@@ -383,6 +384,29 @@ def test_hostile_text_does_not_reach_the_terminal(card: Path) -> None:
     text = verdict_text(verdict)
     assert all(line.isprintable() for line in text.splitlines())
     assert not any(line.startswith("ok") for line in text.splitlines())
+
+
+def test_a_run_is_checked_with_its_checkpoint_and_record(trained: Trained, tmp_path: Path) -> None:
+    run = tmp_path / trained.folder.name
+    shutil.copytree(trained.folder, run)
+    paths = [run / path.relative_to(trained.folder) for _, path in (trained.within, trained.across)]
+    verdicts = verify([run], trained.places.data_dir)
+    assert sorted(v.path for v in verdicts) == sorted(paths)
+    assert all(v.good and not v.notes for v in verdicts), verdicts
+    record = run / "training.json"
+    raw = json.loads(record.read_text())
+    raw["summary"]["epochs"] += 1
+    record.write_text(json.dumps(raw))
+    assert fields(check(paths[0])) == ["training.epochs"]
+    record.unlink()  # sent without it
+    file = max((run / CHECKPOINT).rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else 0)
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    assert fields(check(paths[0])) == ["files.checkpoint.sha256"]
+    shutil.rmtree(run / "checkpoints")
+    assert check(paths[0]).good
+    assert "coverage.fake.reasons" in fields(
+        change(paths[1], lambda c: c["coverage"]["fake"].update(reasons={}))
+    )
 
 
 def test_where_the_checkpoint_lies() -> None:
