@@ -315,7 +315,7 @@ def protocol_selection(args: argparse.Namespace, excluded: Sequence[str]) -> Sel
 
 def check_names(configs: Sequence[config.RunConfig], origin: str = "") -> None:
     """Raise UserError where a dataset or network is unknown; the message begins with `origin`."""
-    from dfbench.classical.catalog import is_classical
+    from dfbench.classical.catalog import CLASSICAL
     from dfbench.data.spec import parse_spec
     from dfbench.models.registry import check_name
 
@@ -323,8 +323,7 @@ def check_names(configs: Sequence[config.RunConfig], origin: str = "") -> None:
         for spec in dict.fromkeys(spec for one in configs for spec in (one.train, *one.eval)):
             parse_spec(spec)
         for name in dict.fromkeys(one.model.name for one in configs):
-            if not is_classical(name):
-                check_name(name)
+            check_name(name, others=CLASSICAL)
     except UserError as error:
         raise UserError(f"{origin}{error}") from error
 

@@ -96,7 +96,7 @@ def models(args: argparse.Namespace) -> None:
     """
     from dfbench.classical import catalog
     from dfbench.models import listing
-    from dfbench.models.registry import all_models, get_model
+    from dfbench.models.registry import all_models, check_name, get_model
 
     if args.name in catalog.CLASSICAL:
         spec = catalog.CLASSICAL[args.name]
@@ -104,6 +104,7 @@ def models(args: argparse.Namespace) -> None:
         print(json.dumps(values, indent=1) if args.json else catalog.model_text(spec))
         return
     if args.name:
+        check_name(args.name, others=catalog.CLASSICAL)
         values = listing.model_values(get_model(args.name))
         print(json.dumps(values, indent=1) if args.json else listing.model_text(values))
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -126,10 +126,15 @@ def keras_names() -> tuple[str, ...]:
     return tuple(KERAS_PREFIX + name for name in sorted(names))
 
 
-def check_name(name: str) -> None:
-    """Raise UserError, with the nearest name, where no model is called `name`. Imports no JAX."""
+def check_name(name: str, others: Iterable[str] = ()) -> None:
+    """Raise UserError, with the nearest name, where no model is called `name`. Imports no JAX.
+
+    Args:
+        name: Of a model.
+        others: Names of what is no network, but may be asked for in the same place.
+    """
     foreign = name.startswith(KERAS_PREFIX)
-    known = keras_names() if foreign else model_names()
+    known = keras_names() if foreign else (*model_names(), *others)
     if name in known:
         return
     if foreign and not known:

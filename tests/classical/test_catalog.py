@@ -57,3 +57,11 @@ def test_the_command_line_lists_and_describes_them(capsys: pytest.CaptureFixture
     text = capsys.readouterr().out
     assert text.startswith("landmarks_best: grey values at 68 face landmarks; the best of")
     assert "SVM with RBF kernel, linear SVM, perceptron" in text
+
+
+@pytest.mark.parametrize("command", [["models"], ["run", "--train", "synth_swap", "--model"]])
+def test_a_wrong_name_is_told_the_nearest(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*command, "landmarks_svm_rfb"]) == 2
+    assert "did you mean 'landmarks_svm_rbf'?" in capsys.readouterr().err
