@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dfbench.report.figures.style import ACCENT, FAKE, MUTED, canvas, styled
+from dfbench.report.figures.style import ACCENT, INK, MUTED, canvas, styled
 from dfbench.report.picture import save
 
 Rows = Sequence[Mapping[str, Any]]
@@ -54,7 +54,7 @@ def curves_figure(history_rows: Rows, *, side_by_side: bool = False) -> Figure:
     if best:
         name = f"kept: epoch {best[-1].get('epoch', '?')}"
         for axes in (loss, auc) if ranked else (loss,):
-            axes.axvline(best[-1]["step"], color=FAKE, lw=1.2, ls=":", label=name)
+            axes.axvline(best[-1]["step"], color=INK, lw=1.2, ls=":", label=name)
     _finish(loss, bool(logged or checked), "nothing logged yet")
     empty = "undefined: val lacks a class" if checked else "no validation yet"
     _finish(auc, bool(ranked), empty)

@@ -105,7 +105,10 @@ def test_constant_scores_are_the_diagonal() -> None:
     found = roc(np.repeat([0, 1], 20), np.full(40, 0.5), resamples=50)
     np.testing.assert_allclose(found.low, GRID, atol=1e-8)
     np.testing.assert_allclose(found.high, GRID, atol=1e-8)
-    encode(det_figure(found), "svg")
+    low, high = det_figure(found).axes[0].get_xlim()
+    assert low == -high  # nothing of a detector that knows nothing is cut off
+    good = roc(np.repeat([0, 1], 20), np.repeat([0.1, 0.9], 20), resamples=5)
+    assert det_figure(good).axes[0].get_xlim()[1] < high
 
 
 def test_perfect_scores_have_a_det_curve() -> None:

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dfbench.report.figures.style import CLASS_INKS, MUTED, styled
+from dfbench.report.figures.style import CLASS_INKS, DPI, MUTED, styled
 from dfbench.report.matrix import plain
 from dfbench.report.picture import fold
 
@@ -41,7 +41,7 @@ def faces_figure(groups: Sequence[tuple[str, Sequence[Face]]]) -> Figure:
     rows = [-(-len(faces) // COLUMNS) for _, faces in groups]
     width = GAP + COLUMNS * (SIDE + GAP)
     height = GAP + sum(HEAD + n * (SIDE + FOOT) + GAP for n in rows)
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(width, height), dpi=DPI)
     FigureCanvasAgg(figure)
     top = GAP
     for (title, faces), n in zip(groups, rows, strict=True):

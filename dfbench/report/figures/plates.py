@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Int
 
 from dfbench.eval.metrics import Sample
 from dfbench.paths import slug
@@ -198,10 +199,19 @@ def _reliability(one: Evaluation) -> Plate:
             f"{b.observed[-1]:.2f} in the highest"
             for title, b in panels
         ),
-        caption=f"{len(size)} bins of {min(size)} to {max(size)} videos. On the diagonal a "
+        caption=f"{_sizes(size)}. On the diagonal a "
         "probability means what it says; below it the detector is too sure of fakes. Lines: "
         f"{_percent(one)} Wilson intervals. {after} Where a dataset has another share of fakes "
         "than the training data, even good probabilities leave the diagonal.",
+    )
+
+
+def _sizes(n: Int[np.ndarray, " bins"]) -> str:
+    bins = "1 bin" if len(n) == 1 else f"{len(n)} bins"
+    return (
+        f"{bins} of {min(n)} videos"
+        if min(n) == max(n)
+        else f"{bins} of {min(n)} to {max(n)} videos"
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.special import ndtri
@@ -110,7 +111,7 @@ def operating_point(
 @styled
 def roc_figure(curve: Roc, summary: str, operating: Sequence[Operating] = ()) -> Figure:
     """Draw a ROC curve; `summary` stands in the legend."""
-    figure = canvas(4.0)
+    figure = canvas(4.6)
     axes = figure.subplots()
     unit_axes(axes)
     axes.fill_between(GRID, curve.low, curve.high, color=ACCENT, alpha=0.22, lw=0)
@@ -123,7 +124,7 @@ def roc_figure(curve: Roc, summary: str, operating: Sequence[Operating] = ()) ->
     handles, labels = axes.get_legend_handles_labels()
     first = labels.index(summary)
     order = [first, *(i for i in range(len(labels)) if i != first)]
-    axes.legend([handles[i] for i in order], [labels[i] for i in order], loc="lower right")
+    _legend(figure, [handles[i] for i in order], [labels[i] for i in order])
     return figure
 
 
@@ -148,7 +149,7 @@ def det_figure(curve: Roc, operating: Sequence[Operating] = ()) -> Figure:
 
     axes.fill_between(x(GRID), y(curve.high), y(curve.low), color=ACCENT, alpha=0.22, lw=0)
     start = float(ndtri(lowest))
-    meet = np.max(np.minimum(curve.alarm, 1 - curve.hit))
+    meet = np.max(np.minimum(GRID, 1 - vertical(curve.alarm, curve.hit)))
     end = float(ndtri(DET_END)) if meet < DET_END / 2 else -start
     if end == -start:  # else it lies outside
         axes.plot([start, end], [end, start], color=MUTED, lw=1, ls=(0, (4, 3)), label="chance")
@@ -166,8 +167,13 @@ def det_figure(curve: Roc, operating: Sequence[Operating] = ()) -> Figure:
     axes.set(xlim=(start - pad, end + pad), ylim=(start - pad, end + pad), aspect="equal")
     axes.set_xlabel("false alarms: reals called fake, %")
     axes.set_ylabel("misses: fakes called real, %")
-    figure.legend(loc="outside lower center", ncols=2)  # inside it would hide a bad detector
+    _legend(figure, *axes.get_legend_handles_labels())
     return figure
+
+
+def _legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
+    """Put the legend below: inside it would hide the curve of a bad detector."""
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, columnspacing=1.2)
 
 
 def _mark(axes: Axes, x: float, y: float, marker: str, name: str) -> None:

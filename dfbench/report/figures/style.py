@@ -66,7 +66,7 @@ styled = rc_context(STYLE)  # decorates a function that draws
 
 def canvas(height: float, width: float = WIDTH) -> Figure:
     """Return an empty figure of a size in inches; call it under `styled`."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -87,5 +87,5 @@ def encode(figure: Figure, format: Format) -> bytes:
     with warnings.catch_warnings():
         # Names in a script that the font lacks: boxes in a PNG, in an SVG the reader's own font.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(buffer, format=format, dpi=DPI, metadata=dict.fromkeys(unsigned))
+        figure.savefig(buffer, format=format, metadata=dict.fromkeys(unsigned))
     return buffer.getvalue()
