@@ -50,7 +50,7 @@ def prepare_images(images: Crops, spec: ModelSpec) -> Float[Array, "batch height
 
 
 def example_keys(
-    seed: int, step: Int[Array, ""], positions: Int[Array, " batch"]
+    seed: int | Int[Array, ""], step: Int[Array, ""], positions: Int[Array, " batch"]
 ) -> Key[Array, " batch"]:
     """Return one random key an example, from its position in the batch over all devices.
 

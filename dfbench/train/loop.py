@@ -213,6 +213,7 @@ class _Loop:
         self.history = History(run_dir / "metrics.jsonl")
         self.marks, self.watch = _Marks(), _Stopwatch()
         self.keep_epochs = False
+        self.seed = np.full(config.training.batch_size, config.seed, np.int32)
         self.pending: tuple[int, dict[str, jax.Array]] | None = None  # metrics not yet read
 
     def begin(self, resume: bool, start: Callable[[TrainState], TrainState] | None) -> None:
@@ -283,7 +284,8 @@ class _Loop:
         every = self.config.training.checkpoint_steps
         while self.marks.step < end:
             # The device works on this step while the metrics of the one before are read.
-            self.state, metrics = self.step(self.state, next(self.batches))
+            batch = {**next(self.batches), "seed": self.seed}
+            self.state, metrics = self.step(self.state, batch)
             self._read_pending()
             self.marks.step += 1
             self.pending = (self.marks.step, metrics)

@@ -57,7 +57,7 @@ def make_train_step(
     `training.loss` over the batch of *all* devices, and so are its gradients. `metrics` are
     float32 scalars, equal on all devices: `loss`, `correct` (examples on the right side of 0),
     `count` (examples, without padding) and `grad_norm`. The number of devices changes nothing but
-    rounding.
+    rounding. `batch["seed"]`, the same for each example, stands for `config.seed`.
     """
     weights = np.asarray(class_weights, np.float32)
 
@@ -66,9 +66,11 @@ def make_train_step(
         device = lax.axis_index(AXIS)
         positions = device * share + jnp.arange(share, dtype=jnp.int32)
         images = to_frames(batch["image"], networks.spec)
-        images = augment(images, example_keys(config.seed, state.step, positions), config.augment)
+        # An input, where it is one: trainings with several seeds then share a compiled program.
+        seed = batch["seed"][0] if "seed" in batch else config.seed
+        images = augment(images, example_keys(seed, state.step, positions), config.augment)
         images = represent(images, networks.spec)
-        dropout = _dropout_key(config.seed, state.step)
+        dropout = _dropout_key(seed, state.step)
 
         trained, fixed = partition(state.params, networks.trained)
 
@@ -100,6 +102,6 @@ def make_train_step(
     return step
 
 
-def _dropout_key(seed: int, step: Int[Array, ""]) -> Array:
+def _dropout_key(seed: int | Int[Array, ""], step: Int[Array, ""]) -> Array:
     key = jax.random.fold_in(jax.random.key(seed), step)
     return jax.random.fold_in(key, _DROPOUT_STREAM)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.train import (
+    FULL_AUGMENT,
     SMALL,
     TINY,
     Tiny,
@@ -20,7 +21,7 @@ from support.train import (
 from dfbench.config import ModelConfig, OptimConfig
 from dfbench.errors import UserError
 from dfbench.models.registry import get_model
-from dfbench.train.parallel import pmap_train_step
+from dfbench.train.parallel import AXIS, pmap_train_step
 from dfbench.train.state import abstract_state, create_state, parameter_count, without_optimizer
 from dfbench.train.step import loss_sum, make_train_step
 
@@ -101,6 +102,21 @@ def test_padding_alone_does_not_move_the_gradient() -> None:
     batch = make_batch(16, side=8, mask=mask)
     other = dict(batch, label=np.where(mask > 0, batch["label"], 1 - batch["label"]))
     assert_trees_equal(train(TINY, [batch]).state, train(TINY, [other]).state)
+
+
+def test_the_seed_is_an_input_and_gives_the_same_numbers() -> None:
+    """Then trainings with other seeds need no other program."""
+    base = replace(TINY, model=ModelConfig(name="tiny", dropout=0.5), augment=FULL_AUGMENT)
+    batch, programs = make_batch(16, side=8), set()
+    for seed in (3, 2**31 - 1):
+        config = replace(base, seed=seed)
+        state, networks = filled_state(config)
+        step = make_train_step(networks, config, (1.0, 1.0))
+        given = {**batch, "seed": np.full(16, seed, np.int32)}
+        programs.add(str(jax.make_jaxpr(step, axis_env=[(AXIS, 1)])(state, given)))
+        run = pmap_train_step(step, devices=2)
+        assert_trees_equal(jax.device_get(run(state, given)), jax.device_get(run(state, batch)))
+    assert len(programs) == 1
 
 
 def test_dropout_differs_from_step_to_step() -> None:
