@@ -24,19 +24,16 @@ def calibrate(val: ScoreTable, videos: VideoScores) -> Calibration:
     threshold = best_threshold(videos.label[seen], videos.p_fake[seen])
     scored = ~np.isnan(val.p_fake)
     temperature = best_temperature(val.label[scored], frame_logits(val)[scored])
-    reasons = []
+    reason = ""
     if threshold is None:
-        reasons.append("no threshold: source val lacks a class with detected faces")
+        reason = "source val lacks a class with detected faces"
     elif temperature is None:
-        reasons.append(
-            "no temperature: log loss on source val has no minimum within "
+        reason = (
+            "no temperature: log loss on source val has no minimum from "
             f"{TEMPERATURES[0]:g} to {TEMPERATURES[1]:g}, as where scores separate it without error"
         )
     return Calibration(
-        threshold=threshold,
-        temperature=temperature,
-        videos=len(videos),
-        reason="; ".join(reasons),
+        threshold=threshold, temperature=temperature, videos=len(videos), reason=reason
     )
 
 

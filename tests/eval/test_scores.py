@@ -9,7 +9,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from dfbench.errors import UserError
-from dfbench.eval.scores import SCHEMA, ScoreTable, read_scores, score_table, write_scores
+from dfbench.eval.checks import problems
+from dfbench.eval.scores import (
+    IDENTITY,
+    SCHEMA,
+    ScoreTable,
+    read_scores,
+    read_unchecked,
+    score_table,
+    write_scores,
+)
 
 ROWS: dict[str, list[Any]] = {
     "dataset": ["d", "d", "d", "e"],
@@ -126,3 +135,137 @@ def test_missing_column_no_row_and_no_parquet_are_named(tmp_path: Path) -> None:
         read_scores(path)
     with pytest.raises(UserError, match="no such file"):
         read_scores(tmp_path / "none.parquet")
+
+
+def test_identities_are_written_where_they_are_known(tmp_path: Path) -> None:
+    people = ["celebdf/id0", "celebdf/id0", "", ""]
+    table = read_scores(_write(tmp_path / "a.parquet", identity=people))
+    assert table.identity is not None
+    assert table.identity.tolist() == people
+    write_scores(table, tmp_path / "b.parquet")
+    assert pq.read_schema(tmp_path / "b.parquet").equals(SCHEMA.append(IDENTITY))
+    back = read_scores(tmp_path / "b.parquet").identity
+    assert back is not None
+    assert back.tolist() == people
+    assert read_scores(_write(tmp_path / "c.parquet")).identity is None
+
+
+def test_few_columns_suffice(tmp_path: Path) -> None:
+    path = tmp_path / "few.parquet"
+    pq.write_table(
+        pa.table({"video": ["a", "b", "c"], "label": [0, 1, 1], "logit": [0.0, 2.0, None]}), path
+    )
+    table = read_scores(path)
+    assert table.dataset.tolist() == table.manipulation.tolist() == [""] * 3
+    assert table.frame.tolist() == [0, 0, -1]  # a score a video; none: no face detected
+    assert table.p_fake[:2] == pytest.approx([0.5, 1 / (1 + np.exp(-2))])
+    assert np.isnan(table.p_fake[2])
+    pq.write_table(pa.table({"video": ["a", "b"], "label": [0, 1], "p_fake": [0.5, 0.7]}), path)
+    assert np.isnan(read_scores(path).logit).all()
+    pq.write_table(pa.table({"video": ["a"], "label": [0]}), path)
+    with pytest.raises(UserError, match="'p_fake' is missing, and 'logit' too"):
+        read_scores(path)
+    pq.write_table(pa.table({"video": ["a", "a"], "label": [0, 0], "p_fake": [0.5, 0.7]}), path)
+    with pytest.raises(UserError, match="frame 0 of video 'a' comes twice"):
+        read_scores(path)
+
+
+def test_a_logit_of_the_wrong_class_shows(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.parquet", logit=[2.0, 0.0, -30.0, None])
+    with pytest.raises(
+        UserError, match=r"row 1: 0.1192 is not the sigmoid of its logit 2; .*1 more"
+    ):
+        read_scores(path)
+
+
+def test_all_problems_of_a_table_are_listed(tmp_path: Path) -> None:
+    path = _write(
+        tmp_path / "a.parquet",
+        p_fake=[1.5, -0.5, None, None],
+        logit=[None, None, None, float("-inf")],
+    )
+    found = problems(read_unchecked(path))
+    assert [(p.column, p.row, p.rows) for p in found] == [
+        ("p_fake", 1, 2), ("p_fake", 3, 1), ("logit", 4, 1),
+    ]  # fmt: skip
+    assert str(found[0]) == "column 'p_fake', row 1: 1.5 must lie in [0, 1] (and 1 more rows)"
+    assert problems(read_unchecked(_write(tmp_path / "b.parquet"))) == []
+
+
+CSV = "video,frame,label,p_fake\n"
+
+
+def _csv(folder: Path, text: str, name: str = "scores.csv") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_csv(tmp_path: Path) -> None:
+    rows = 'd/a,0,1,0.25\n"d/b, 2",3,0,1\n007,-1,0,\n'
+    table = read_scores(_csv(tmp_path, CSV + rows))
+    assert table.video.tolist() == ["d/a", "d/b, 2", "007"]  # text, whatever it looks like
+    assert table.frame.tolist() == [0, 3, -1]
+    assert table.label.tolist() == [1, 0, 0]
+    np.testing.assert_array_equal(table.p_fake, np.float32([0.25, 1.0, np.nan]))
+    bom = read_scores(_csv(tmp_path, "\ufeff" + CSV + rows, "BOM.CSV"))
+    assert bom.video.tolist() == table.video.tolist()
+    other = "extra,logit,label,video,dataset,identity\n1,2.5,1,a,x,p\n?,-1,0,a,y,\n"
+    table = read_scores(_csv(tmp_path, other))
+    assert table.dataset.tolist() == ["x", "y"]
+    assert table.identity is not None
+    assert table.identity.tolist() == ["p", ""]
+    assert table.logit.tolist() == [2.5, -1.0]
+
+
+def test_csv_and_parquet_say_the_same(tmp_path: Path) -> None:
+    table = read_scores(_write(tmp_path / "a.parquet"))
+    lines = [",".join(SCHEMA.names)]
+    for row in range(4):
+        cells = [getattr(table, name)[row] for name in SCHEMA.names]
+        lines.append(",".join("" if c != c else str(c) for c in cells))
+    back = read_scores(_csv(tmp_path, "\n".join(lines)))
+    for name in SCHEMA.names:
+        np.testing.assert_array_equal(getattr(back, name), getattr(table, name))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (CSV + "a,0,1,0.5\nb,0,0,abc\n", "column 'p_fake', row 2: 'abc' is not a number"),
+        (CSV + "a,0,1,0.5\nb,0,x,0\nc,y,0,0\n", "column 'label', row 2: 'x' is not an integer"),
+        (CSV + "a,0,1.0,0.5\n", "column 'label', row 1: '1.0' is not an integer"),
+        (CSV + "a,0,,0.5\n", "column 'label', row 1: a value is missing"),
+        (CSV + "a,0,1,0.5\nb,0,0,NaN\n", "column 'p_fake', row 2: nan may be empty only"),
+        (CSV + "a,0,1,1e400\n", "column 'p_fake', row 1: inf must lie in"),
+        (CSV + "a,0,1,0.5\nb,0,0\n", "row 2: 3 values where the header has 4"),
+        (CSV + "a,0,1,0.5,9\n", "row 1: 5 values where the header has 4"),
+        (CSV + "a,0,1,0.5\na,0,1,0.6\n", "row 2: frame 0 of video 'a' comes twice"),
+        (CSV + "a,0,1,\x1b[31m\n", r"'\\x1b\[31m' is not a number"),
+        (CSV, "holds no row"),
+        ("", "Empty CSV"),
+        ("video;label;p_fake\na;1;0.5\n", "column 'video' is missing"),
+        ("video,label,label,p_fake\na,1,1,0.5\n", "column 'label' comes twice"),
+    ],
+)
+def test_what_is_wrong_with_a_csv_file_is_named(text: str, message: str, tmp_path: Path) -> None:
+    path = _csv(tmp_path, text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_scores(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_value_far_down_a_csv_file_is_found(tmp_path: Path) -> None:
+    rows = [f"video{i:06d},0,{i % 2},0.5\n" for i in range(120_000)]  # more than a block
+    rows[110_000] = "v,0,1,wrong\n"
+    with pytest.raises(UserError, match="row 110001: 'wrong' is not a number"):
+        read_scores(_csv(tmp_path, CSV + "".join(rows)))
+
+
+def test_no_csv_file_and_no_text(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        read_scores(tmp_path / "none.csv")
+    (tmp_path / "binary.csv").write_bytes(CSV.encode() + b"\xff\xfe,0,1,0.5\n")
+    with pytest.raises(UserError, match=r"binary\.csv: .*UTF8"):
+        read_scores(tmp_path / "binary.csv")
