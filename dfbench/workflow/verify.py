@@ -29,7 +29,9 @@ from dfbench.results.environment import environment
 from dfbench.results.foreign import foreign_hash
 from dfbench.results.store import BESIDE, SUFFIX, StoredCard, hash_file, hash_folder, read_stored
 from dfbench.workflow.record import RECORD, read_record
-from dfbench.workflow.verify_data import data_differences, data_here
+from dfbench.workflow.verify_data import data_differences
+from dfbench.workflow.verify_here import data_here
+from dfbench.workflow.verify_protocol import protocol_differences
 
 TOLERANCE = 1e-9
 MOST_RESAMPLES = 100_000  # that a card may ask for
@@ -99,13 +101,19 @@ def check(path: Path, data_dir: Path | None = None) -> Verdict:
     try:
         stored = read_stored(path)
         scoring = _scoring(stored.card)
-    except (UserError, msgspec.ValidationError) as error:
+    except UserError as error:
         return Verdict(path=path, error=str(error).removeprefix(f"{path}: "))
     card = stored.card
-    found = [*_cell_differences(stored), *_hash_differences(stored), *_run_differences(stored)]
+    protocol, notes = protocol_differences(card)
     table, val, files = _read_files(stored)
-    found += files
-    notes: list[str] = []
+    found = [
+        *_cell_differences(stored),
+        *_hash_differences(stored),
+        *protocol,
+        *_run_differences(stored),
+        *_oracle_differences(card),
+        *files,
+    ]
     numbers = 0
     if table is not None:
         again, numbers, rounded = _measured_differences(stored, table, val, scoring)
@@ -114,7 +122,7 @@ def check(path: Path, data_dir: Path | None = None) -> Verdict:
             notes.append(rounded)
         found += data_differences(card, table)
         if data_dir is not None:
-            here, more = data_here(card, table, data_dir)
+            here, more = data_here(card, table, data_dir, _run_of(stored))
             found += here
             notes += more
     return Verdict(
@@ -127,7 +135,8 @@ def check(path: Path, data_dir: Path | None = None) -> Verdict:
 
 
 def _scoring(card: ResultCard) -> ScoringConfig:
-    scoring = msgspec.convert(card.config.get("scoring", {}), ScoringConfig)
+    values = {"scoring": card.config.get("scoring", {}), "seed": card.cell.seed}
+    scoring = from_dict(values, "config").scoring
     if scoring.resamples > MOST_RESAMPLES:
         raise UserError(f"{scoring.resamples} resamples are more than {MOST_RESAMPLES}")
     return scoring
@@ -175,15 +184,26 @@ def _hash_differences(stored: StoredCard) -> Iterator[Difference]:
         yield from differences(card.training_hash, training_hash(config), "training_hash", by)
 
 
+def _run_of(stored: StoredCard) -> Path | None:
+    """Return the folder of the run that a card lies in."""
+    evals = stored.path.absolute().parents[1]
+    return evals.parent if stored.card.origin == "run" and evals.name == "evals" else None
+
+
 def _run_differences(stored: StoredCard) -> Iterator[Difference]:
     """Compare with the run that the card lies in, as far as that is there."""
-    card, run = stored.card, stored.path.absolute().parents[1].parent
-    if card.origin != "run" or stored.path.absolute().parents[1].name != "evals":
+    card, run = stored.card, _run_of(stored)
+    if run is None:
         return
     if (run / CHECKPOINT).is_dir():
         yield from _hash_difference(card, "checkpoint", hash_folder(run / CHECKPOINT))
     if (run / RECORD).is_file():
-        record = read_record(run)
+        try:
+            record = read_record(run)
+        except UserError as error:
+            why, by = str(error).removeprefix(f"{run / RECORD}: "), f"{RECORD} cannot be read:"
+            yield Difference(field="training", card="a training", found=why, by=by)
+            return
         said = {
             "training_hash": card.training_hash,
             "training": card.training,
@@ -194,6 +214,19 @@ def _run_differences(stored: StoredCard) -> Iterator[Difference]:
         for (field, one), other in zip(said.items(), known, strict=True):
             values = msgspec.to_builtins(one), msgspec.to_builtins(other)
             yield from differences(*values, field, f"{RECORD} of the run says")
+
+
+def _oracle_differences(card: ResultCard) -> Iterator[Difference]:
+    """Compare the gap with what it is made of; the scores of other epochs are not kept."""
+    oracle, chosen = card.oracle, card.metrics.get("video_auc")
+    if oracle is None:
+        return
+    if oracle.video_auc is not None and chosen is not None and chosen.value is not None:
+        gain, by = oracle.video_auc - chosen.value, "its own numbers give"
+        yield from differences(oracle.gain, gain, "oracle.gain", by)
+    if card.training is not None:
+        by = "its training has"
+        yield from differences(oracle.epochs, card.training.epochs, "oracle.epochs", by)
 
 
 def _hash_difference(card: ResultCard, key: str, found: FileHash) -> Iterator[Difference]:

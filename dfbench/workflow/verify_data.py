@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 
-from dfbench.data.prepared import CLASS_NAMES, Prepared, is_finished, load_prepared
-from dfbench.data.roster import prepared_roster
+from dfbench.data.prepared import CLASS_NAMES
 from dfbench.data.spec import parse_spec
 from dfbench.errors import UserError
 from dfbench.eval.doubts import coverage_of
 from dfbench.eval.table import ScoreTable
 from dfbench.eval.videos import VideoScores, video_scores
-from dfbench.results.card import Counts, DatasetFingerprint, ResultCard
+from dfbench.results.card import Counts, ResultCard
 from dfbench.results.compare import ABSENT, Difference, differences
 from dfbench.workflow.leaks import SPLIT
 
@@ -36,10 +34,10 @@ def data_differences(card: ResultCard, table: ScoreTable) -> Iterator[Difference
     for number, data in enumerate(card.datasets.eval):
         found = _counts(videos, data.name)
         field = f"datasets.eval[{number}].counts"
-        kept = _asked(card.cell.eval, number)
+        kept = asked(card.cell.eval, number)
         for key in sorted({k for k in data.counts if k.startswith(f"{SPLIT}/")} | found.keys()):
             said = data.counts.get(key)
-            if key not in found and kept and key.split("/", 2)[2] not in kept:
+            if key not in found and kept and key.rpartition("/")[2] not in kept:
                 continue  # was not asked for
             one = ABSENT if said is None else _comparable(said, card)
             other = _comparable(found[key], card) if key in found else ABSENT
@@ -70,7 +68,7 @@ def _counts(videos: VideoScores, dataset: str) -> dict[str, Counts]:
     }
 
 
-def _asked(spec: str, number: int) -> tuple[str, ...] | None:
+def asked(spec: str, number: int) -> tuple[str, ...] | None:
     """Return the fakes that a spec keeps of one of its datasets: none, all; None: not known."""
     try:
         return parse_spec(spec)[number].manipulations
@@ -100,96 +98,9 @@ def _wanted(card: ResultCard, name: str) -> int:
     """Return the frames of a class that the fingerprints' counts want of what was asked for."""
     total = 0
     for number, data in enumerate(card.datasets.eval):
-        kept = _asked(card.cell.eval, number)
+        kept = asked(card.cell.eval, number)
         for key, counts in data.counts.items():
-            split, kind, manipulation = key.split("/", 2)
-            if (split, kind) == (SPLIT, name) and (
-                name == "real" or not kept or manipulation in kept
-            ):
+            manipulation = key.removeprefix(f"{SPLIT}/{name}/")
+            if manipulation != key and (name == "real" or not kept or manipulation in kept):
                 total += counts.frames_wanted
     return total
-
-
-def data_here(
-    card: ResultCard, table: ScoreTable, data_dir: Path
-) -> tuple[list[Difference], list[str]]:
-    """Compare with what is prepared on this machine.
-
-    Of the same clips, the labels, manipulations and people in the scores must be those of the
-    dataset. That crops differ is no fault of the card: other versions and processors cut others.
-    """
-    found: list[Difference] = []
-    notes: list[str] = []
-    for number, data in enumerate(card.datasets.eval):
-        field = f"datasets.eval[{number}]"
-        like = [p for p in _prepared(data_dir, data) if _names(p.fingerprint()) == _names(data)]
-        same = [p for p in like if p.manifest.clips_sha256 == data.clips_sha256]
-        if like and not same:
-            notes.append(f"{field}: {data.name} is prepared here from other clips")
-        if not same:
-            continue
-        clips = {key: counts.clips for key, counts in same[0].manifest.counts.items()}
-        said = {key: counts.clips for key, counts in data.counts.items()}
-        by = "of these clips the data on this machine say"
-        found += differences(said, clips, f"{field}.counts.clips", by)
-        found += _roster_differences(same[0], table)
-        made_alike = [p for p in same if p.fingerprint().recipe == data.recipe]
-        if made_alike and all(p.manifest.crops_sha256 != data.crops_sha256 for p in made_alike):
-            notes.append(f"{field}: {data.name} has other crops on this machine")
-    return found, notes
-
-
-def _names(data: DatasetFingerprint) -> tuple[str, str, str]:
-    return data.name, data.version, data.variant
-
-
-def _prepared(data_dir: Path, data: DatasetFingerprint) -> Iterator[Prepared]:
-    """Yield what is prepared of a dataset; the names in a card lead to no other folder."""
-    root = data_dir / "tfds"
-    names = {folder.name for folder in root.iterdir()} if root.is_dir() else set()
-    name = data.name.partition(":")[0]
-    if name not in names:
-        return
-    for folder in sorted((root / name).glob("*/*")):
-        if is_finished(folder):
-            try:
-                yield load_prepared(folder)
-            except UserError:  # of another version of dfbench
-                continue
-
-
-def _roster_differences(prepared: Prepared, table: ScoreTable) -> Iterator[Difference]:
-    """Compare each video's label, manipulation and person with the dataset's own."""
-    videos = video_scores(table)
-    here = videos.dataset.equal_to(prepared.name)
-    known = {clip.video: clip for clip in prepared_roster([prepared]).of(SPLIT)}
-    people = [""] * int(here.sum())
-    if videos.identity is not None:
-        people = videos.identity[here].tolist()
-    columns = (
-        videos.video[here].tolist(),
-        videos.label[here].tolist(),
-        videos.manipulation[here].tolist(),
-        people,
-    )
-    wrong = []
-    for video, label, manipulation, person in zip(*columns, strict=True):
-        clip = known.get(video)
-        if clip is None:
-            wrong.append((video, "a video", "no such video"))
-            continue
-        said = {"label": label, "manipulation": manipulation}
-        own = {"label": clip.label, "manipulation": clip.manipulation}
-        if person and clip.identity:
-            said["identity"], own["identity"] = person, clip.identity
-        wrong += [(f"{video}.{k}", said[k], own[k]) for k in said if said[k] != own[k]]
-    if len(wrong) > SHOWN:
-        wrong = [*wrong[:SHOWN], ("and more", f"{len(wrong) - SHOWN} values", "others")]
-    for field, one, other in wrong:
-        yield Difference(
-            field=f"scores.{field}",
-            card=one,
-            found=other,
-            by="the dataset says",
-            says="the scores say",
-        )

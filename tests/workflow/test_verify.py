@@ -65,6 +65,10 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return path, root / "data"
 
 
+def oracle(**changes: Any) -> Raw:
+    return {"epoch": 1, "video_auc": 0.9, "gain": 0.0, "epochs": 1} | changes
+
+
 @pytest.fixture
 def card(source: tuple[Path, Path], tmp_path: Path) -> Path:
     """A copy that may be changed."""
@@ -231,10 +235,20 @@ def test_scores_that_cannot_be_read(card: Path, content: bytes) -> None:
         ),
         (lambda c: c["coverage"]["real"].update(reasons={"lost": 1}), "coverage.real.reasons.lost"),
         (lambda c: c["coverage"].pop("real"), "coverage.real"),
+        (lambda c: c.update(protocol="demo-1"), "cell.eval"),
+        (lambda c: c.update(protocol="demo-1"), "config.scoring.resamples"),
+        (lambda c: c.update(oracle=oracle(gain=0.5)), "oracle.gain"),
     ],
 )
 def test_what_contradicts_itself_is_named(card: Path, edit: Any, field: str) -> None:
     assert field in fields(change(card, edit))
+
+
+def test_a_protocol_that_is_not_shipped_cannot_be_compared(card: Path) -> None:
+    assert change(card, lambda c: c.update(protocol="demo-1 (changed)")).notes == ()
+    verdict = change(card, lambda c: c.update(protocol="mine-7"))
+    assert verdict.good
+    assert verdict.notes == ("protocol mine-7 is none of the shipped ones",)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +257,7 @@ def test_what_contradicts_itself_is_named(card: Path, edit: Any, field: str) -> 
         (lambda c: c.pop("metrics"), "missing required field `metrics`"),
         (lambda c: c.update(schema_version=99), "schema_version 99 is unknown"),
         (lambda c: c["cell"].update(fold=1), r"field `$.cell.fold` is unknown"),
-        (lambda c: c["config"].update(scoring="much"), "Expected `object`"),
+        (lambda c: c["config"].update(scoring="much"), "'scoring' is a section"),
         (lambda c: c["config"]["scoring"].update(resamples="many"), "resamples"),
         (lambda c: c["config"]["scoring"].update(resamples=10**9), "1000000000 resamples"),
     ],
@@ -291,6 +305,25 @@ def test_forged_labels_are_found_where_the_data_are_here(
     )
 
 
+@pytest.mark.parametrize(
+    ("edit", "field"),
+    [
+        (lambda d: d.update(version="9.9.9"), "version"),
+        (lambda d: d["recipe"].update(margin=2.0), "recipe.margin"),
+        (lambda d: d.update(clips_sha256="0" * 64), "clips_sha256"),
+        (
+            lambda d: d["counts"]["train/real/real"].update(frames=1),
+            "counts.train/real/real.frames",
+        ),
+    ],
+)
+def test_what_is_said_of_crops_that_are_here(
+    source: tuple[Path, Path], card: Path, edit: Any, field: str
+) -> None:
+    assert change(card, lambda c: edit(c["datasets"]["eval"][0])).good
+    assert fields(check(card, source[1])) == [f"datasets.eval[0].{field}"]
+
+
 def test_other_data_on_this_machine_are_no_fault_of_the_card(
     source: tuple[Path, Path], card: Path
 ) -> None:
@@ -315,6 +348,46 @@ def test_names_in_a_card_lead_nowhere(source: tuple[Path, Path], card: Path, nam
     verdict = check(card, source[1])
     assert set(fields(verdict)) >= {"datasets.eval"}
     assert verdict.notes == ()
+
+
+def everything(value: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the keys of everything in a card."""
+    inner = enumerate(value) if isinstance(value, list) else value.items()
+    for key, one in inner:
+        yield (*keys, key)
+        if isinstance(one, dict | list):
+            yield from everything(one, (*keys, key))
+
+
+HOSTILE: dict[type, tuple[Any, ...]] = {
+    str: ("", "../../x", "\x1b[31m\nok", "/"),
+    int: (-1, 2**62),
+    float: (-1.0, 1e300),
+    dict: ({}, {"../x": 1}, {"": {"": ""}}),
+    list: ([], [[]]),
+    bool: (True,),
+    type(None): (0,),
+}
+
+
+def test_no_value_in_a_card_breaks_the_check(
+    source: tuple[Path, Path], card: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = measured(card)
+    monkeypatch.setattr(module, "measure", lambda *_, **__: again)
+    raw = json.loads(card.read_text())
+    raw["protocol"] = "demo-1"
+    raw["oracle"] = oracle()
+    places = [keys for keys in everything(raw) if keys[0] not in ("metrics", "breakdown")]
+    for number, keys in enumerate(places):
+        changed = json.loads(json.dumps(raw))
+        place = functools.reduce(lambda inner, key: inner[key], keys[:-1], changed)
+        values = HOSTILE[type(place[keys[-1]])]
+        place[keys[-1]] = values[number % len(values)]
+        card.write_text(json.dumps(changed))
+        verdict = check(card, source[1])
+        assert not verdict.good
+        assert all(line.isprintable() for line in verdict_text(verdict).splitlines())
 
 
 def test_rounding_elsewhere_is_no_difference(card: Path) -> None:
@@ -398,12 +471,17 @@ def test_a_run_is_checked_with_its_checkpoint_and_record(trained: Trained, tmp_p
     raw["summary"]["epochs"] += 1
     record.write_text(json.dumps(raw))
     assert fields(check(paths[0])) == ["training.epochs"]
+    record.write_text("{")
+    assert fields(check(paths[0])) == ["training"]
     record.unlink()  # sent without it
     file = max((run / CHECKPOINT).rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else 0)
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     assert fields(check(paths[0])) == ["files.checkpoint.sha256"]
     shutil.rmtree(run / "checkpoints")
     assert check(paths[0]).good
+    verdict = change(paths[0], lambda c: c["audit"].update(shared_identities=1))
+    assert verdict.good  # without the data nobody knows
+    assert fields(check(paths[0], trained.places.data_dir)) == ["audit.shared_identities"]
     assert "coverage.fake.reasons" in fields(
         change(paths[1], lambda c: c["coverage"]["fake"].update(reasons={}))
     )
