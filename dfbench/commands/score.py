@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from dfbench.eval.submission import Kind
 
 
+SECTIONS = ("data.", "scoring.")  # settings that count where scores are handed in
+
+
 def score(args: argparse.Namespace) -> None:
     """Check the scores of a detector, measure them, and write a result card for the leaderboard.
 
@@ -122,6 +125,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     options.protocol_option(parser)
     options.setting_options(parser)
+    head, *settings = (parser.epilog or "").splitlines()
+    counted = [line for line in settings if line.strip().startswith(SECTIONS)]
+    parser.epilog = "\n".join((head, *counted))
     options.data_options(parser)
     options.runs_option(parser)
     options.leak_option(parser)
@@ -156,7 +162,7 @@ def _settings(args: argparse.Namespace) -> tuple[config.RunConfig, str | None]:
     """
     changes = options.assignments(args.set)
     for section in changes:
-        if section not in ("data", "scoring"):
+        if f"{section}." not in SECTIONS:
             raise UserError(
                 f"--set {section}: scores are handed in, so that only data.* and scoring.* count"
             )
