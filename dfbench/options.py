@@ -253,7 +253,7 @@ def leaderboard_options(parser: argparse.ArgumentParser) -> None:
         "--collect",
         type=Path,
         metavar="RESULTS",
-        help="first copy cards and scores, without checkpoints, into this folder, and show it whole",
+        help="first copy cards and scores, without checkpoints, into this folder; show all of it",
     )
     list_options(parser)
 

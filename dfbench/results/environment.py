@@ -17,6 +17,7 @@ from dfbench.results.card import Environment
 PACKAGES = (
     "array-record",
     "av",
+    "dlib-bin",
     "flax",
     "grain",
     "jax",
@@ -29,6 +30,8 @@ PACKAGES = (
     "pillow",
     "pyarrow",
     "scikit-learn",
+    "scipy",
+    "skops",
     "tensorflow-datasets",
 )
 
