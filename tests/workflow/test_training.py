@@ -26,6 +26,7 @@ def test_the_run_folder_tells_the_whole_story(trained: Trained) -> None:
         "checkpoints",
         "trained_on.parquet",
         "training.json",
+        "val_scores.parquet",
         "evals",
     }
     assert read_toml(trained.folder / "config.toml") == trained.config
