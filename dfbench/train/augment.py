@@ -7,12 +7,14 @@ happens to the other.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-from jax import Array
-from jaxtyping import Float, Int, Key, UInt8
+from jax import Array, lax
+from jaxtyping import Bool, Float, Int, Key, UInt8
 
 from dfbench.config import AugmentConfig
 from dfbench.models.inputs import Frames, represent, seen_frames
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
 
 Crops = UInt8[Array, "batch height width frames_times_3"]
 Image = Float[Array, "height width frames_times_3"]
-# Numbers of an example's keys. Those before them are split off as they were before these came.
-_FLIP_VERTICAL, _WARP, _JPEG, _JPEG_QUALITY = 6, 7, 8, 9
+# Numbers of an example's keys, by purpose.
+_FLIP, _BLUR_OR_NOISE, _BLUR, _NOISE, _CONTRAST, _BRIGHTNESS = range(6)
+_FLIP_VERTICAL, _WARP, _WARP_SIZE, _JPEG, _JPEG_QUALITY = range(6, 11)
 
 
 def to_unit(images: Crops, size: int) -> Frames:
@@ -68,39 +71,76 @@ def augment(images: Frames, keys: Key[Array, " batch"], config: AugmentConfig) -
         keys: One an example, as of `example_keys`.
         config: Probabilities and ranges. What is 0 costs nothing.
     """
-    result: Frames = jax.vmap(lambda image, key: _augment_one(image, key, config))(images, keys)
+    if config.flip:
+        chosen = _draws(keys, _FLIP) < config.flip
+        images = _where(chosen, images, lambda images: images[:, :, ::-1])
+    if config.flip_vertical:
+        chosen = _draws(keys, _FLIP_VERTICAL) < config.flip_vertical
+        images = _where(chosen, images, lambda images: images[:, ::-1])
+    if config.rotate or config.shift or config.shear or config.zoom:
+        chosen = _draws(keys, _WARP) < config.warp
+        warped = jax.vmap(partial(random_warp, config=config))
+        images = _where(chosen, images, warped, _keys(keys, _WARP_SIZE))
+    draw = _draws(keys, _BLUR_OR_NOISE)  # one draw for both, so that they exclude each other
+    if config.blur:
+        blurred = jax.vmap(partial(_blur, sigmas=config.blur_sigma))
+        images = _where(draw < config.blur, images, blurred, _keys(keys, _BLUR))
+    if config.noise:
+        chosen = (draw >= config.blur) & (draw < config.blur + config.noise)
+        noisy = jax.vmap(partial(_noise, stds=config.noise_std))
+        images = _where(chosen, images, noisy, _keys(keys, _NOISE))
+    images = jax.vmap(partial(_colours, config=config))(images, keys)
+    if config.jpeg:
+        chosen = _draws(keys, _JPEG) < config.jpeg
+        compressed = jax.vmap(partial(_jpeg, quality=config.jpeg_quality))
+        images = _where(chosen, images, compressed, _keys(keys, _JPEG_QUALITY))
+    return images
+
+
+def _keys(keys: Key[Array, " batch"], number: int) -> Key[Array, " batch"]:
+    """Return the keys of one purpose. The first six are split off, as they always were."""
+    if number < 6:
+        return jax.vmap(lambda key: jax.random.split(key, 6)[number])(keys)
+    return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
+
+
+def _draws(keys: Key[Array, " batch"], number: int) -> Float[Array, " batch"]:
+    return jax.vmap(jax.random.uniform)(_keys(keys, number))
+
+
+def _where(
+    chosen: Bool[Array, " batch"],
+    images: Frames,
+    change: Callable[..., Frames],
+    *arguments: Key[Array, " batch"],
+) -> Frames:
+    """Change the chosen images.
+
+    A branch, which is not entered where none is chosen. And a border that XLA does not fuse over:
+    on a CPU it would compute each pixel of a warp again for each tap of a blur.
+    """
+
+    def changed(images: Frames, *arguments: Key[Array, " batch"]) -> Frames:
+        return jnp.where(chosen[:, None, None, None], change(images, *arguments), images)
+
+    result: Frames = lax.cond(
+        jnp.any(chosen), changed, lambda images, *_: images, images, *arguments
+    )
     return result
 
 
-def _augment_one(image: Image, key: Key[Array, ""], config: AugmentConfig) -> Image:
+def _colours(image: Image, key: Key[Array, ""], config: AugmentConfig) -> Image:
+    """Change contrast and brightness, and cut off what left the range."""
     keys = jax.random.split(key, 6)
-    if config.flip:
-        flipped = jax.random.uniform(keys[0]) < config.flip
-        image = jnp.where(flipped, image[:, ::-1], image)
-    if config.flip_vertical:
-        flipped = jax.random.uniform(jax.random.fold_in(key, _FLIP_VERTICAL)) < config.flip_vertical
-        image = jnp.where(flipped, image[::-1], image)
-    if config.warp and (config.rotate or config.shift or config.shear or config.zoom):
-        image = random_warp(image, jax.random.fold_in(key, _WARP), config)
-    draw = jax.random.uniform(keys[1])  # one draw for both, so that they exclude each other
-    if config.blur:
-        image = jnp.where(draw < config.blur, _blur(image, keys[2], config.blur_sigma), image)
-    if config.noise:
-        noisy = (draw >= config.blur) & (draw < config.blur + config.noise)
-        image = jnp.where(noisy, _noise(image, keys[3], config.noise_std), image)
     if config.contrast:
-        change = jax.random.uniform(keys[4], (), minval=-config.contrast, maxval=config.contrast)
+        most = config.contrast
+        change = jax.random.uniform(keys[_CONTRAST], (), minval=-most, maxval=most)
         mean = jnp.mean(image[..., :3])
         image = mean + (image - mean) * (1 + change)
     if config.brightness:
-        image = image + jax.random.uniform(
-            keys[5], (), minval=-config.brightness, maxval=config.brightness
-        )
-    image = jnp.clip(image, 0.0, 1.0)
-    if config.jpeg:
-        chosen = jax.random.uniform(jax.random.fold_in(key, _JPEG)) < config.jpeg
-        image = jnp.where(chosen, _jpeg(image, key, config.jpeg_quality), image)
-    return image
+        most = config.brightness
+        image = image + jax.random.uniform(keys[_BRIGHTNESS], (), minval=-most, maxval=most)
+    return jnp.clip(image, 0.0, 1.0)
 
 
 def _blur(image: Image, key: Key[Array, ""], sigmas: tuple[float, float]) -> Image:
@@ -132,6 +172,5 @@ def _noise(image: Image, key: Key[Array, ""], stds: tuple[float, float]) -> Imag
 
 def _jpeg(image: Image, key: Key[Array, ""], quality: tuple[int, int]) -> Image:
     """Compress each frame by the same quality."""
-    key = jax.random.fold_in(key, _JPEG_QUALITY)
     frames = [random_jpeg(image[..., i : i + 3], key, quality) for i in range(0, image.shape[2], 3)]
     return jnp.concatenate(frames, axis=-1)

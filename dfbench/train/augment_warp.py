@@ -20,15 +20,14 @@ Image = Float[Array, "height width channel"]
 
 
 def random_warp(image: Image, key: Key[Array, ""], config: AugmentConfig) -> Image:
-    """Warp by angles, shifts and scales drawn evenly from their ranges, or not at all."""
-    draw = jax.random.uniform(key, (7,), minval=-1.0)
+    """Warp by angles, shifts and scales drawn evenly from their ranges."""
+    draw = jax.random.uniform(key, (6,), minval=-1.0)
     matrix = warp_matrix(
         angle=jnp.deg2rad(draw[0] * config.rotate),
         shift=draw[1:3] * config.shift * jnp.asarray(image.shape[1::-1], jnp.float32),
         shear=jnp.deg2rad(draw[3] * config.shear),
         zoom=1 + draw[4:6] * config.zoom,
     )
-    matrix = jnp.where(draw[6] < 2 * config.warp - 1, matrix, jnp.eye(2, 3))
     return warp(image, matrix)
 
 

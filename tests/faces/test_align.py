@@ -104,7 +104,7 @@ def test_a_head_is_larger_than_its_face_and_raised() -> None:
 def test_points_go_where_their_pixels_go(angle: float) -> None:
     image, face = picture(angle)
     for recipe in (CropRecipe(align=True, crop="head"), CropRecipe(crop="head", margin=1.5)):
-        cropped, _, into = extract._crop(image, face, recipe)
+        (cropped,), _, into = extract._crop([image], face, recipe)
         for point, colour in zip(turn(angle), COLOURS, strict=True):
             np.testing.assert_allclose(dot(cropped, colour), into @ (*point, 1), atol=0.3)
 
