@@ -161,7 +161,7 @@ def _rows(keys: Sequence[RowKey], cards: Mapping[RowKey, ResultCard]) -> tuple[R
 
 
 def _columns(keys: Sequence[ColumnKey]) -> tuple[Column, ...]:
-    note = "other clips, crops or dataset version"
+    note = "other clips or dataset version"
     twice = {name for name, _ in keys if sum(other == name for other, _ in keys) > 1}
     return tuple(
         Column(key=k, tag=f"#{k[1][:4]}", note=note) if k[0] in twice else Column(key=k)

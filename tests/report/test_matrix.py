@@ -176,3 +176,14 @@ def test_long_names_lose_their_middle(size: int) -> None:
     assert cut.startswith("fol")
     assert cut.endswith("026")
     assert short("celebdf", size) == "celebdf"
+
+
+def test_scores_of_other_crops_of_the_same_clips_share_a_column() -> None:
+    """A detector that was scored elsewhere has crops of its own, or none at all."""
+    ours, theirs = make_card(0.7), make_card(0.8, model="theirs")
+    (data,) = theirs.datasets.eval
+    uncropped = dataclasses.replace(data, recipe={}, crops_sha256="")
+    datasets = dataclasses.replace(theirs.datasets, eval=(uncropped,))
+    table = matrix([ours, dataclasses.replace(theirs, datasets=datasets)])
+    assert len(table.columns) == 1
+    assert len(table.rows) == 2
