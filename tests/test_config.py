@@ -40,6 +40,15 @@ def test_the_shares_of_sources_are_a_table(tmp_path: Path) -> None:
         ("seed=-1", "seed = -1 must be from 0 to"),
         ("training.mix.ffpp=0", "training.mix.ffpp = 0.0 must be above 0"),
         ("model.dropout=1.5", "between 0 and 1"),
+        ("model.input=rgb+dif", "there are rgb, srm, diff, rgb+srm, rgb+diff; did you mean 'rgb+"),
+        ("model.input_size=0", "model.input_size = 0 must be above 0"),
+        ("augment.jpeg=2", "augment.jpeg = 2.0 must be between 0 and 1"),
+        ("augment.zoom=1", "augment.zoom = 1.0 must be between 0 and 0.99"),
+        ("augment.rotate=-5", "augment.rotate = -5.0 must be between 0 and 180"),
+        ("augment.jpeg_quality=[90,30]", "augment.jpeg_quality = [90, 30] must be two numbers"),
+        ("augment.blur_sigma=[0,1]", "both from 0.01 to 5"),
+        ("training.class_weights=[1]", "two numbers, the weight of real and that of fake"),
+        ("training.class_weights=[0,0]", "two numbers, the weight of real and that of fake"),
     ],
 )
 def test_wrong_settings_name_key_and_remedy(assignment: str, message: str) -> None:
@@ -86,3 +95,36 @@ def test_toml_errors_name_the_file(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("a = = 1")
     with pytest.raises(UserError, match=r"bad\.toml: not a TOML file"):
         config.load_toml(tmp_path / "bad.toml")
+
+
+def test_later_settings_change_no_name_until_they_are_used(tmp_path: Path) -> None:
+    """These were the names of such runs before there were such settings."""
+    base = config.RunConfig(train="a")
+    assert config.config_hash(base) == "f967358b2728"
+    phased = config.RunConfig(train="a", phases=(config.PhaseConfig(epochs=2),))
+    assert config.training_hash(phased) == "e7ca5e4f1bbd"
+    for assignment in (
+        "model.input=srm",
+        "model.input_size=64",
+        "model.pooling=max",
+        "augment.rotate=5",
+        "augment.jpeg_quality=[30,96]",
+        "training.loss=l2",
+        "training.class_weights=[1,2]",
+        "data.before=true",
+    ):
+        used = config.from_dict({"train": "a", **config.parse_assignment(assignment)}, "test")
+        assert config.training_hash(used) != config.training_hash(base), assignment
+        config.write_toml(used, tmp_path / "c.toml")
+        assert config.read_toml(tmp_path / "c.toml") == used
+
+
+def test_a_difference_turns_on_the_frames_before() -> None:
+    for kind, before in (("rgb", None), ("rgb+srm", None), ("diff", True), ("rgb+diff", True)):
+        found = config.from_dict({"train": "a", "model": {"input": kind}}, "test")
+        assert found.data.before is before
+        assert config.needs_before(found.model) == bool(before)
+    with pytest.raises(UserError, match=r"model\.input = diff needs data\.before = true"):
+        config.from_dict({"model": {"input": "diff"}, "data": {"before": False}}, "test")
+    kept = config.from_dict({"data": {"before": True}}, "test")  # prepared so, and not looked at
+    assert kept.data.before is True

@@ -160,3 +160,30 @@ def test_an_unknown_model() -> None:
     with pytest.raises(UserError, match=r"'tinny'; did you mean 'tiny'\?"):
         create_state(replace(TINY, model=ModelConfig(name="tinny")))
     assert get_model("tiny").build.__module__ == Tiny.__module__
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.25, 3.0)])
+def test_squared_error_of_the_probability(weights: tuple[float, float]) -> None:
+    mask = np.array([1, 0, 1, 1, 0, 1])
+    total, weight = loss_sum(
+        jnp.asarray(LOGITS),
+        jnp.asarray(LABELS),
+        jnp.asarray(mask, jnp.float32),
+        jnp.asarray(weights),
+        "l2",
+    )
+    p = 1 / (1 + np.exp(-LOGITS.astype(np.float64)))
+    each = mask * np.array(weights)[LABELS]
+    np.testing.assert_allclose(total, np.sum(each * (p - LABELS) ** 2), rtol=1e-5)
+    np.testing.assert_allclose(weight, np.sum(each), rtol=1e-6)
+
+
+def test_the_loss_is_the_one_of_the_settings() -> None:
+    config = replace(TINY, training=replace(TINY.training, loss="l2"))
+    batch = make_batch(16, side=8)
+    state, _ = filled_state(TINY)
+    logits = _tiny_logits(state.params, batch["image"])
+    wanted = np.mean((1 / (1 + np.exp(-logits)) - batch["label"]) ** 2)
+    losses = [values["loss"] for values in train(config, [batch] * 30).metrics]
+    assert losses[0] == pytest.approx(wanted, rel=1e-5)
+    assert losses[-1] < losses[0] - 0.01
