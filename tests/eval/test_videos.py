@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dfbench.config import RunConfig, ScoringConfig, config_hash, from_dict, training_hash
+from dfbench.errors import UserError
 from dfbench.eval.table import ScoreTable, Text, score_table
 from dfbench.eval.videos import aggregate_frames, frame_logits, video_scores
 
@@ -88,3 +90,14 @@ def test_logits_of_probabilities_are_their_odds_and_finite() -> None:
     assert odds[6] == pytest.approx(-13.8155, abs=1e-4)
     assert odds[7] == 16
     np.testing.assert_array_equal(frame_logits(table), table.logit)
+
+
+def test_the_rule_is_a_setting() -> None:
+    assert from_dict({"scoring": {"aggregate": "top_k"}}, "t").scoring.top_k == 5
+    with pytest.raises(UserError, match=r"scoring\.aggregate"):
+        from_dict({"scoring": {"aggregate": "sum"}}, "t")
+    with pytest.raises(UserError, match=r"scoring\.top_k = 0 must be above 0"):
+        from_dict({"scoring": {"top_k": 0}}, "t")
+    median = RunConfig(scoring=ScoringConfig(aggregate="median"))
+    assert config_hash(median) != config_hash(RunConfig())
+    assert training_hash(median) == training_hash(RunConfig())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,66 @@ def test_scores_are_used_again_until_something_changes(trained: Trained) -> None
     assert changed.config["scoring"]["resamples"] == 60
     restored, _ = evaluate(trained.folder, spec, trained.places)
     assert restored.metrics == card.metrics
+
+
+def test_source_val_is_scored_once_and_chooses_for_all(trained: Trained) -> None:
+    path = trained.folder / "val_scores.parquet"
+    table = read_scores(path)
+    assert table.split.used() == ["val"]
+    assert table.dataset.used() == ["folder:mine"]
+    for card, place in (trained.within, trained.across):
+        assert card.files["val_scores"] == hash_file(path)
+        assert card.files["val_scores"] == hash_file(place.parent / "val_scores.parquet")
+        assert card.calibration == trained.within[0].calibration
+        assert card.calibration is not None
+        assert card.calibration.threshold == card.confusion["source_val"].threshold
+        assert card.metrics["video_accuracy_source_val"].value is not None
+    before = path.stat().st_mtime_ns
+    evaluate(trained.folder, trained.across[0].cell.eval, trained.places, overwrite=True)
+    assert path.stat().st_mtime_ns == before
+
+
+def test_damaged_scores_of_source_val_are_made_again(trained: Trained) -> None:
+    card, place = trained.within
+    path = trained.folder / "val_scores.parquet"
+    path.write_bytes(b"damaged")
+    evaluate(trained.folder, card.cell.eval, trained.places)
+    assert hash_file(path) == card.files["val_scores"]
+    (place.parent / "val_scores.parquet").write_bytes(b"damaged")
+    evaluate(trained.folder, card.cell.eval, trained.places)
+    assert hash_file(place.parent / "val_scores.parquet") == card.files["val_scores"]
+
+
+def test_a_run_without_its_training_data_says_what_is_missing(
+    trained: Trained, tmp_path: Path
+) -> None:
+    card, _ = trained.across
+    folder = tmp_path / "run"
+    shutil.copytree(trained.folder, folder, ignore=shutil.ignore_patterns("val_scores*", "evals"))
+    config = (folder / "config.toml").read_text()
+    assert trained.config.train in config
+    (folder / "config.toml").write_text(config.replace(trained.config.train, "folder:/nowhere"))
+    said: list[str] = []
+    reporter = Reporter(say=said.append)
+    found, path = evaluate(folder, card.cell.eval, trained.places, reporter=reporter)
+    assert any(line.startswith("no threshold and no temperature without") for line in said)
+    assert found.calibration is None
+    assert "val_scores" not in found.files
+    assert not (path.parent / "val_scores.parquet").exists()
+    metric = found.metrics["video_f1_source_val"]
+    assert (metric.value, metric.reason) == (None, "no scores of a source val split")
+    assert found.metrics["video_auc"] == card.metrics["video_auc"]
+    again, _ = evaluate(folder, card.cell.eval, trained.places)
+    assert again == found
+
+
+def test_fakes_are_compared_by_manipulation(trained: Trained) -> None:
+    card, path = trained.across
+    table = read_scores(path.parent / "scores.parquet")
+    kinds = set(table.manipulation[table.label == 1].used())
+    assert set(card.breakdown) == {f"manipulation/{kind}" for kind in kinds}
+    for part in card.breakdown.values():
+        assert part["video_auc"].value == card.metrics["video_auc"].value  # there is one kind
 
 
 def test_altered_scores_are_made_again(trained: Trained) -> None:
