@@ -36,6 +36,7 @@ VIDEO = (*RANKED, *COUNTED, *AVERAGED)
 ALL = ("auc", "ap", "eer", "accuracy", "balanced_accuracy")
 FRAME = ("auc", "partial_auc", "ap", "eer", "accuracy", "balanced_accuracy", *AVERAGED)
 PART = ("auc", "ap", "eer", "recall_fake", "balanced_accuracy")  # of a part, over videos
+MOST_PARTS = 100
 NO_VAL = "no scores of a source val split"
 
 METRIC_NAMES = (
@@ -108,17 +109,19 @@ def confusion_at(videos: VideoScores, threshold: float) -> Confusion:
 
 
 def _parts(videos: VideoScores) -> Iterator[tuple[str, Bool[np.ndarray, " videos"]]]:
-    """Yield the parts of a breakdown by name, and the videos in them."""
+    """Yield the parts of a breakdown by name, and the videos in them.
+
+    Of more than `MOST_PARTS` manipulations or datasets, which are names of something else, none.
+    """
     fake = videos.label == 1
-    for name in videos.manipulation[fake].used():
+    kinds = [name for name in videos.manipulation[fake].used() if name]
+    for name in kinds if len(kinds) <= MOST_PARTS else ():
         own = fake & videos.manipulation.equal_to(name)
-        if name:
-            there = np.bincount(videos.dataset.codes[own], minlength=len(videos.dataset.names)) > 0
-            yield f"manipulation/{name}", own | (~fake & there[videos.dataset.codes])
+        there = np.bincount(videos.dataset.codes[own], minlength=len(videos.dataset.names)) > 0
+        yield f"manipulation/{name}", own | (~fake & there[videos.dataset.codes])
     names = videos.dataset.used()
-    if len(names) > 1:
-        for name in names:
-            yield f"dataset/{name}", videos.dataset.equal_to(name)
+    for name in names if 1 < len(names) <= MOST_PARTS else ():
+        yield f"dataset/{name}", videos.dataset.equal_to(name)
 
 
 def _whole(scores: Scores, calibration: Calibration | None, draws: Draws) -> dict[str, Metric]:

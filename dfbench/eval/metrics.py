@@ -159,8 +159,8 @@ def _value(name: str, sums: dict[str, Sums]) -> Values:
     with np.errstate(invalid="ignore"):
         if name in COUNTED:
             return COUNTED[name](sums["called"])
-        total = AVERAGED[name](sums[name])
-        return _share(total, sums["n"][:, 0] - total)
+        mean: Values = AVERAGED[name](sums[name]) / sums["n"][:, 0]
+        return mean
 
 
 # --- values and intervals -------------------------------------------------------------------------

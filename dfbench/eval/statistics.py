@@ -56,7 +56,7 @@ def _clusters(
     """Put the units of a large stratum together at random."""
     cluster = np.empty(len(stratum), np.int64)
     kept: list[int] = []
-    rng = np.random.default_rng([seed, 1])
+    rng = np.random.default_rng(seed % 2**64)
     for value in np.unique(stratum):
         units = np.flatnonzero(stratum == value)
         size = min(len(units), CLUSTERS)
@@ -80,7 +80,7 @@ def resample_weights(
     values = np.unique(stratum)
     strata = [np.flatnonzero(stratum == value) for value in values]
     # A generator each: the draws of a stratum do not depend on the others, nor on the chunks.
-    generators = [np.random.default_rng([seed, int(value)]) for value in values]
+    generators = [np.random.default_rng([seed % 2**64, int(value)]) for value in values]
     chunk = max(1, CHUNK_ELEMENTS // max(rows, len(stratum), 1))
     for start in range(0, resamples, chunk):
         count = min(chunk, resamples - start)

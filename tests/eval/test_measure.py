@@ -220,8 +220,10 @@ def test_datasets_of_a_union_are_parts_and_bring_their_own_reals() -> None:
     assert part["video_auc"] == found["dataset/ffpp/c23"]["video_auc"]
 
 
-def test_fakes_of_unknown_manipulation_are_no_part() -> None:
+def test_fakes_of_unknown_manipulation_and_too_many_are_no_part() -> None:
     assert measured(table_of(manipulation=[""] * 300)).breakdown == {}
+    many = table_of(180, 1, manipulation=[f"m{i}" for i in range(180)])
+    assert measured(many).breakdown == {}
 
 
 def test_intervals_over_people() -> None:
