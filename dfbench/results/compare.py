@@ -28,7 +28,7 @@ class Difference:
 
 def _shown(value: Any) -> str:
     if value is ABSENT:
-        return ABSENT
+        return str(value)
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 

@@ -113,7 +113,7 @@ def _roster_differences(prepared: Prepared, table: ScoreTable) -> Iterator[Diffe
         videos.manipulation[here].tolist(),
         people,
     )
-    wrong = []
+    wrong: list[tuple[str, object, object]] = []
     for video, label, manipulation, person in zip(*columns, strict=True):
         clip = known.get(video)
         if clip is None:
