@@ -73,10 +73,10 @@ def augment(images: Frames, keys: Key[Array, " batch"], config: AugmentConfig) -
     """
     if config.flip:
         chosen = _draws(keys, _FLIP) < config.flip
-        images = _where(chosen, images, lambda images: images[:, :, ::-1])
+        images = jnp.where(_wide(chosen), images[:, :, ::-1], images)
     if config.flip_vertical:
         chosen = _draws(keys, _FLIP_VERTICAL) < config.flip_vertical
-        images = _where(chosen, images, lambda images: images[:, ::-1])
+        images = jnp.where(_wide(chosen), images[:, ::-1], images)
     if config.rotate or config.shift or config.shear or config.zoom:
         chosen = _draws(keys, _WARP) < config.warp
         warped = jax.vmap(partial(random_warp, config=config))
@@ -111,22 +111,24 @@ def _draws(keys: Key[Array, " batch"], number: int) -> Float[Array, " batch"]:
 def _where(
     chosen: Bool[Array, " batch"],
     images: Frames,
-    change: Callable[..., Frames],
-    *arguments: Key[Array, " batch"],
+    change: Callable[[Frames, Key[Array, " batch"]], Frames],
+    keys: Key[Array, " batch"],
 ) -> Frames:
-    """Change the chosen images.
+    """Change the chosen images, each by its key.
 
     A branch, which is not entered where none is chosen. And a border that XLA does not fuse over:
     on a CPU it would compute each pixel of a warp again for each tap of a blur.
     """
 
-    def changed(images: Frames, *arguments: Key[Array, " batch"]) -> Frames:
-        return jnp.where(chosen[:, None, None, None], change(images, *arguments), images)
+    def changed(images: Frames, keys: Key[Array, " batch"]) -> Frames:
+        return jnp.where(_wide(chosen), change(images, keys), images)
 
-    result: Frames = lax.cond(
-        jnp.any(chosen), changed, lambda images, *_: images, images, *arguments
-    )
+    result: Frames = lax.cond(jnp.any(chosen), changed, lambda images, keys: images, images, keys)
     return result
+
+
+def _wide(chosen: Bool[Array, " batch"]) -> Bool[Array, "batch 1 1 1"]:
+    return chosen[:, None, None, None]
 
 
 def _colours(image: Image, key: Key[Array, ""], config: AugmentConfig) -> Image:

@@ -2,7 +2,7 @@
 
 The map is that of Keras's `ImageDataGenerator`, whose settings the field's reports give.
 
-By `jax.scipy.ndimage.map_coordinates`: dm-pix 0.4.5 has the same operation, but was 45 times slower
+By `jax.scipy.ndimage.map_coordinates`: dm-pix 0.4.5 has the same operation, but was 50 times slower
 on a CPU and does not work under strict promotion of types (`benchmarks/speed/augment.py`).
 """
 
