@@ -33,3 +33,15 @@ def test_the_protocol_of_the_page_on_transfer_learning() -> None:
     assert block - head == {
         f"backbone.block5_conv{i}.{leaf}" for i in range(1, 5) for leaf in ("kernel", "bias")
     }
+
+
+def test_the_protocol_of_the_page_on_protocols() -> None:
+    page = (DOCS / "protocols.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    protocol = parse_protocol(tomllib.loads(text), "page")
+    assert protocol.label == "mine-1"
+    assert len(protocol.runs) == 8
+    assert {(run.model.name, run.model.init, run.optim.lr) for run in protocol.runs} == {
+        ("meso4", None, 1e-3),
+        ("resnet18", "imagenet", 2e-4),
+    }

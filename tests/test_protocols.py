@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dfbench import config, protocols
+from dfbench import cli, config, protocols
 from dfbench.errors import UserError
+from dfbench.models.weights.catalog import available
+from dfbench.options import check_names
+from dfbench.train.state import build_networks
 
 P: dict[str, Any] = {
     "name": "p",
@@ -136,3 +142,91 @@ def test_finding(mine: Path) -> None:
     assert protocols.find_protocol("demo").name == "demo.toml"
     with pytest.raises(UserError, match="no protocol file 'dmo'; did you mean 'demo'"):
         protocols.find_protocol("dmo")
+
+
+# --- the shipped ones -----------------------------------------------------------------------------
+
+SHIPPED = protocols.shipped()
+VERSIONS = SHIPPED["demo"].with_name("versions.json")
+
+
+def fixed_hashes() -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = json.loads(VERSIONS.read_text())
+    return found
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_protocol_never_changes(name: str) -> None:
+    protocol, fixed = protocols.read_protocol(SHIPPED[name]), fixed_hashes()
+    found = {
+        "content": protocols.content_hash(config.load_toml(SHIPPED[name])),
+        "resolved": protocols.resolved_hash(protocol),
+    }
+    if protocol.label not in fixed and os.environ.get("DFBENCH_UPDATE_GOLDEN"):
+        fixed |= {protocol.label: found}
+        VERSIONS.write_text(json.dumps(fixed, indent=1, sort_keys=True) + "\n")
+    assert protocol.label in fixed, (
+        f"{protocol.label} is new: DFBENCH_UPDATE_GOLDEN=1 pytest tests/test_protocols.py writes "
+        f"it into {VERSIONS.name}, after which it must not change"
+    )
+    assert found["content"] == fixed[protocol.label]["content"], (
+        f"{name}.toml is not what {protocol.label} was: results that bear this name would no "
+        "longer be comparable. Take the change back, or give the file another version, and then: "
+        "DFBENCH_UPDATE_GOLDEN=1 pytest tests/test_protocols.py"
+    )
+    assert found["resolved"] == fixed[protocol.label]["resolved"], (
+        f"{name}.toml is as it was, but a default of dfbench.config has changed or is new, and so "
+        f"the settings of {protocol.label} are others. Leave the default as it was (a new setting: "
+        "also name it in config._LATER), or spell the setting out in the file and give it another "
+        "version"
+    )
+
+
+def test_another_default_shows() -> None:
+    before = protocols.read_protocol(SHIPPED["demo"])
+    changed = protocols.read_protocol(SHIPPED["demo"], {"optim": {"momentum": 0.8}})
+    assert protocols.resolved_hash(changed) != protocols.resolved_hash(before)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_protocol_can_be_run(name: str) -> None:
+    protocol = protocols.read_protocol(SHIPPED[name])
+    assert protocol.name == name
+    assert protocol.description
+    check_names(protocol.runs)
+    for run in {run.model.name: run for run in protocol.runs}.values():
+        build_networks(run)
+        if run.model.init == "imagenet":
+            assert "imagenet" in available(run.model.name)
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED.keys() - {"demo"}))
+def test_a_shipped_protocol_says_how_to_run_it_and_how_long_it_takes(name: str) -> None:
+    head = SHIPPED[name].read_text().split("\nname = ")[0]
+    assert f"#   dfbench matrix --protocol {name}\n" in head
+    assert "# Expected time" in head
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED.keys() - {"demo"}))
+def test_a_shipped_protocol_leaves_no_crop_to_the_dataset(name: str) -> None:
+    """A dataset's own recipe may change; the protocol's numbers must not."""
+    for run in protocols.read_protocol(SHIPPED[name]).runs:
+        unset = {key for key, value in dataclasses.asdict(run.data).items() if value is None}
+        assert unset <= {"before"}  # by model.input
+
+
+def test_the_list_of_protocols(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["protocols"]) == 0
+    out = capsys.readouterr().out
+    assert "tiny-1" in out
+    assert "2 models, 2 training datasets, 2 seeds, 8 trainings, 16 cells" in out
+    assert cli.main(["protocols", "--json"]) == 0
+    listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
+    assert set(listed) == set(SHIPPED)
+    assert listed["full_matrix"]["cells"] == 6 * 7 * 4 * 3
+    assert cli.main(["protocols", "tiny"]) == 0
+    assert "[settings.augment]" in capsys.readouterr().out
+    assert cli.main(["protocols", "tiny", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["runs"]) == 8
+    assert cli.main(["protocols", "tyny"]) == 2
+    assert "did you mean 'tiny'" in capsys.readouterr().err
