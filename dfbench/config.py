@@ -122,7 +122,7 @@ class PhaseConfig:
 class TrainingConfig:
     """The loop."""
 
-    epochs: int = 10  # without phases; those have their own
+    epochs: int = 10  # without phases; those have their own. 0: the first weights are scored
     batch_size: int = 32  # over all devices
     balance: Balance = "sampling"
     loss: Loss = "bce"

@@ -17,7 +17,6 @@ def check_ranges(config: RunConfig, origin: str) -> None:
       UserError: one that is out of its range; the message begins with `origin`.
     """
     positive = {
-        "training.epochs": config.training.epochs,
         "training.batch_size": config.training.batch_size,
         "scoring.batch_size": config.scoring.batch_size,
         "scoring.resamples": config.scoring.resamples,
@@ -42,6 +41,8 @@ def check_ranges(config: RunConfig, origin: str) -> None:
         value = getattr(config.classical, name)
         if value < least:
             raise UserError(f"{origin}: classical.{name} = {value} must be {least} or more")
+    if config.training.epochs < 0:
+        raise UserError(f"{origin}: training.epochs = {config.training.epochs} must be 0 or more")
     _check_augment(config.augment, origin)
     weights = config.training.class_weights
     if weights and (len(weights) != 2 or min(weights) < 0 or not sum(weights) > 0):

@@ -36,7 +36,7 @@ def test_the_shares_of_sources_are_a_table(tmp_path: Path) -> None:
         ("data.boxes=orignal", "there are own, original; did you mean 'original'?"),
         ('phases=[{epochs=1,optim={name="sdg"}}]', "phases[0].optim.name = 'sdg'; there are adam"),
         ("optim=3", "is a section"),
-        ("training.epochs=0", "must be above 0"),
+        ("training.epochs=-1", "training.epochs = -1 must be 0 or more"),
         ("seed=-1", "seed = -1 must be from 0 to"),
         ("training.mix.ffpp=0", "training.mix.ffpp = 0.0 must be above 0"),
         ("model.dropout=1.5", "between 0 and 1"),

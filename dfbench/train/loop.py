@@ -248,6 +248,8 @@ class _Loop:
             self.marks.phase += 1
             self.marks.phase_start = self.marks.epochs
             self._enter_phase()
+        if not total_epochs(self.config):
+            self._validate_epoch(finished=0)  # what there was before the first step is kept
         best = checkpoint.restore(self.run_dir, BEST, without_optimizer(self.state))
         marks, watch = self.marks, self.watch
         return FitResult(
@@ -328,10 +330,10 @@ class _Loop:
             )
             marks.losses.clear()
 
-    def _validate_epoch(self) -> None:
+    def _validate_epoch(self, finished: int = 1) -> None:
         marks = self.marks
         validation = self.validate(self.state)
-        marks.epochs += 1
+        marks.epochs += finished
         best = marks.improved_by(validation)
         if best:
             marks.best_epoch = marks.epochs

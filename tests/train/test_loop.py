@@ -11,6 +11,7 @@ from support.train import TINY, Batches, assert_trees_equal, initial, train_step
 
 from dfbench.config import OptimConfig, RunConfig, TrainingConfig
 from dfbench.errors import UserError
+from dfbench.report.curves import write_curves
 from dfbench.train import checkpoint, loop
 from dfbench.train.checkpoint import BEST, LAST
 from dfbench.train.history import read_history
@@ -201,3 +202,18 @@ def test_resuming_with_another_optimizer_is_refused(
     with pytest.raises(UserError, match=r"checkpoints/last: the checkpoint is"):
         _fit(tmp_path, _config(epochs=2), Validated([0.5]), resume=True)
     assert read_history(tmp_path / "metrics.jsonl")  # nothing was lost by the attempt
+
+
+@pytest.mark.usefixtures("_compiled_once")
+def test_no_epochs_keep_the_first_weights(tmp_path: Path) -> None:
+    """Imported weights as they are: validated and kept, without a step."""
+    seen = Validated([0.9, 0.8])
+    result = _fit(tmp_path, _config(epochs=0), seen)
+    assert (result.epochs, result.steps, result.best_epoch) == (0, 0, 0)
+    assert (result.best_val_auc, result.stopped_early, result.images_per_s) == (0.9, False, None)
+    assert_trees_equal(result.best, without_optimizer(initial(TINY)[0]))
+    rows = read_history(tmp_path / "metrics.jsonl")
+    assert [(row["step"], row["epoch"], row["best"]) for row in rows] == [(0, 0, True)]
+    write_curves(rows, tmp_path / "curves.png")
+    again = _fit(tmp_path, _config(epochs=0), seen, resume=True)
+    assert (again.epochs, again.best_val_auc) == (0, 0.8)
