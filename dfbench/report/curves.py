@@ -55,9 +55,9 @@ def curves_figure(history_rows: Rows, *, side_by_side: bool = False) -> Figure:
         name = f"kept: epoch {best[-1].get('epoch', '?')}"
         for axes in (loss, auc) if ranked else (loss,):
             axes.axvline(best[-1]["step"], color=INK, lw=1.2, ls=":", label=name)
-    _finish(loss, bool(logged or checked), "nothing logged yet")
+    _finish(loss, bool(logged or checked), "upper right", "nothing logged yet")
     empty = "undefined: val lacks a class" if checked else "no validation yet"
-    _finish(auc, bool(ranked), empty)
+    _finish(auc, bool(ranked), "lower right", empty)
     return figure
 
 
@@ -67,8 +67,8 @@ def _line(axes: Axes, rows: Rows, key: str, label: str, colour: str, style: str)
         axes.plot(steps, values, style, color=colour, label=label, lw=1.3, ms=4)
 
 
-def _finish(axes: Axes, filled: bool, otherwise: str) -> None:
+def _finish(axes: Axes, filled: bool, corner: str, otherwise: str) -> None:
     if filled:
-        axes.legend()
+        axes.legend(loc=corner)  # the best place would be sought, which can take seconds
     else:
         axes.text(0.5, 0.5, otherwise, transform=axes.transAxes, ha="center", color=MUTED)
