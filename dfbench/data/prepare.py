@@ -190,9 +190,9 @@ def _differences(own: CropRecipe, other: CropRecipe) -> str:
     """Say a recipe as the settings that lead to it."""
     names = {"size": "crop_size"}
     changed = [
-        f"--set data.{names.get(field.name, field.name)}={getattr(other, field.name)}"
-        for field in dataclasses.fields(CropRecipe)
-        if getattr(own, field.name) != getattr(other, field.name)
+        f"--set data.{names.get(name, name)}={str(value).lower() if isinstance(value, bool) else value}"
+        for name, value in dataclasses.asdict(other).items()
+        if getattr(own, name) != value
     ]
     return " ".join(changed) or "the default settings"
 

@@ -11,14 +11,14 @@ import pytest
 from support.photos import AS_THEY_ARE, CROP, prepare_photos, write_photos
 from support.raw import write_frames
 
-from dfbench.config import DataConfig
+from dfbench.config import DataConfig, from_dict, parse_assignment
 from dfbench.data.export import export
 from dfbench.data.pipeline import eval_batches, split_view, train_batches
-from dfbench.data.prepare import prepare
+from dfbench.data.prepare import _differences
 from dfbench.data.prepared import Prepared
-from dfbench.data.spec import parse_spec
 from dfbench.data.summary import write_summary
 from dfbench.errors import UserError
+from dfbench.faces.clip import CropRecipe
 
 PAIRS = dataclasses.replace(AS_THEY_ARE, before=True, frames=4, format="png")
 STEP = 10  # of brightness, from frame to frame
@@ -93,7 +93,8 @@ def test_images_have_no_frame_before_them(tmp_path: Path) -> None:
         prepare_photos(tmp_path / "mine", tmp_path / "data", PAIRS)
 
 
-def test_what_is_not_prepared_so_is_named_by_its_setting(tmp_path: Path) -> None:
-    (spec,) = parse_spec("uadfv")
-    with pytest.raises(UserError, match="is not prepared"):
-        prepare(spec, DataConfig(before=True), data_dir=tmp_path)
+def test_what_is_prepared_otherwise_is_named_by_settings_that_can_be_typed() -> None:
+    said = _differences(CropRecipe(), CropRecipe(before=True, size=64))
+    assert said == "--set data.crop_size=64 --set data.before=true"
+    change = parse_assignment(said.split("--set ")[-1])
+    assert from_dict(change, "test").data.before is True
