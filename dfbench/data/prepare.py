@@ -189,12 +189,13 @@ def _not_prepared(cls: type[FaceBuilder], spec: Spec, data_dir: Path) -> str:
 def _differences(own: CropRecipe, other: CropRecipe) -> str:
     """Say a recipe as the settings that lead to it."""
     names = {"size": "crop_size"}
-    changed = [
-        f"--set data.{names.get(name, name)}={str(value).lower() if isinstance(value, bool) else value}"
+    changed = {
+        names.get(name, name): str(value).lower() if isinstance(value, bool) else value
         for name, value in dataclasses.asdict(other).items()
         if getattr(own, name) != value
-    ]
-    return " ".join(changed) or "the default settings"
+    }
+    given = " ".join(f"--set data.{name}={value}" for name, value in changed.items())
+    return given or "the default settings"
 
 
 def _reused(folder: Path, spec: Spec, reporter: Reporter) -> Prepared:
