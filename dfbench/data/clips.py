@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dfbench.data.keys import clip_key, person_key
 from dfbench.data.prepared import Prepared
-from dfbench.data.spec import PATH_DATASETS
 from dfbench.faces.clip import Split
 from dfbench.faces.hashing import BYTES
 
@@ -56,21 +56,8 @@ def _clips(dataset: Prepared, split: Split) -> pa.Table:
     rows = middle_crops(dataset, split)
     columns = {name: rows[name] for name in CLIPS.names if name not in ("dataset", "split")}
     for name in ("video", "original"):
-        columns[name] = [_clip_key(dataset, key) for key in rows[name].to_pylist()]
+        columns[name] = [clip_key(dataset.name, key) for key in rows[name].to_pylist()]
     for name in ("identity", "source_identity"):
-        columns[name] = [_person_key(dataset, key) for key in rows[name].to_pylist()]
+        columns[name] = [person_key(dataset.name, key) for key in rows[name].to_pylist()]
     columns |= {"dataset": [dataset.name] * len(rows), "split": [split] * len(rows)}
     return pa.table({name: columns[name] for name in CLIPS.names}, schema=CLIPS)
-
-
-def _clip_key(dataset: Prepared, video: str) -> str:
-    """Qualify a clip of a person's own folder by the folder; others begin with their dataset."""
-    kind = dataset.manifest.name
-    if kind not in PATH_DATASETS or not video:
-        return video
-    return dataset.name + video.removeprefix(kind)
-
-
-def _person_key(dataset: Prepared, person: str) -> str:
-    """Qualify a person by the dataset, unless its name says who else shows that person."""
-    return person if "/" in person or not person else f"{dataset.name}/{person}"

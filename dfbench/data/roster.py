@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfbench.data.catalog import load_builder
+from dfbench.data.keys import clip_key, person_key
 from dfbench.data.prepared import CLASS_NAMES, Prepared, clips_sha256
 from dfbench.data.spec import PATH_DATASETS, Spec
 from dfbench.errors import UserError
@@ -37,17 +38,6 @@ class Listed:
     def key(self) -> str:
         """What names the clip among those of all datasets."""
         return clip_key(self.dataset, self.video)
-
-
-def clip_key(dataset: str, video: str) -> str:
-    """Return a clip's key; of a person's own folder with the folder's name."""
-    kind = video.partition("/")[0]
-    return dataset + video.removeprefix(kind) if kind in PATH_DATASETS else video
-
-
-def person_key(dataset: str, person: str) -> str:
-    """Return who is seen, by dataset where the name is only known there."""
-    return person if "/" in person or not person else f"{dataset}/{person}"
 
 
 @dataclass(frozen=True, kw_only=True)

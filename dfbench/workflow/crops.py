@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dfbench.config import DataConfig
+from dfbench.data.keys import clip_key
 from dfbench.data.prepared import column
 from dfbench.data.records import open_split
-from dfbench.data.roster import clip_key
 from dfbench.faces.clip import Split
 from dfbench.faces.crop import decode
 from dfbench.faces.images import RGB

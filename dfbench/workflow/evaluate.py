@@ -15,6 +15,7 @@ import numpy as np
 
 from dfbench.classical.catalog import is_classical
 from dfbench.config import RunConfig, ScoringConfig, config_hash, read_toml, to_dict
+from dfbench.data.keys import person_key
 from dfbench.data.pipeline import SplitView, eval_batches, split_view
 from dfbench.data.prepared import Prepared
 from dfbench.errors import UserError
@@ -230,13 +231,8 @@ def _table(view: SplitView, datasets: Sequence[Prepared], logits: np.ndarray) ->
         frame=[*view.numbers("frame"), *(UNDETECTED for _ in missed)],
         label=[*view.labels, *(m.label for _, m in missed)],
         logit=[*logits, *(np.nan for _ in missed)],
-        identity=[*(_person(*one) for one in people), *("" for _ in missed)],
+        identity=[*(person_key(*one) for one in people), *("" for _ in missed)],
     )
-
-
-def _person(dataset: str, name: str) -> str:
-    """Return who is seen, by dataset where the name is only known there (`dfbench.data.clips`)."""
-    return name if "/" in name or not name else f"{dataset}/{name}"
 
 
 def _coverage(datasets: Sequence[Prepared]) -> dict[ClassName, Coverage]:

@@ -14,8 +14,9 @@ from dfbench.config import DataConfig, ScoringConfig, hash_values
 from dfbench.data.audit import find_overlap
 from dfbench.data.catalog import load_builder
 from dfbench.data.clips import clip_table
+from dfbench.data.keys import clip_key
 from dfbench.data.prepared import MARKER, Prepared
-from dfbench.data.roster import Roster, clip_key, prepared_roster, raw_roster
+from dfbench.data.roster import Roster, prepared_roster, raw_roster
 from dfbench.data.spec import Spec, parse_spec
 from dfbench.errors import UserError, system_errors
 from dfbench.eval.doubts import below_chance, coverage_of, warnings_of
