@@ -254,8 +254,10 @@
 
   const buttonAt = (event) => event.target.closest("td button");
   body.addEventListener("pointerover", (event) => { if (buttonAt(event)) showTip(buttonAt(event)); });
-  body.addEventListener("pointerleave", (event) => { if (event.relatedTarget !== tip) hideTip(); });
-  tip.addEventListener("pointerleave", hideTip);
+  // What the focus shows stays, wherever the pointer is.
+  const leave = () => { if (owner !== document.activeElement) hideTip(); };
+  body.addEventListener("pointerleave", (event) => { if (event.relatedTarget !== tip) leave(); });
+  tip.addEventListener("pointerleave", leave);
   body.addEventListener("focusin", (event) => { if (buttonAt(event)) showTip(buttonAt(event)); });
   body.addEventListener("focusout", hideTip);
   body.addEventListener("click", (event) => { if (buttonAt(event)) showTip(buttonAt(event)); });
