@@ -35,6 +35,7 @@ class Clip:
     original: str = ""  # `video` of the real clip that a fake was made from
     footage: tuple[str, ...] = ()  # longer videos that the clip was made from: YouTube ids
     self_blend: bool = False  # a fake made here from this real clip's own crops
+    every_face: bool = False  # a crop of each face of a frame, and not of the biggest alone
 
 
 @dataclass(frozen=True, kw_only=True)

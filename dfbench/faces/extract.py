@@ -247,31 +247,16 @@ def extract_clip(
             continue
         pair = (frame.image,) if frame.before is None else (frame.image, frame.before)
         same = _same_place(original, frame)
-        face = None if same else max(detector(frame.image), key=lambda f: f.area, default=None)
         if same:
-            images, box, score = [cut(image, same.box) for image in pair], same.box, same.score
-        elif face:
-            images, box, into = _crop(pair, face, recipe)
-            score = face.score
-            if clip.self_blend:
-                images = [_blended(image, face, into, clip, frame.index) for image in images]
+            found = [([cut(image, same.box) for image in pair], same.box, same.score)]
         else:
+            found = [
+                _cut_face(pair, face, clip, recipe, frame.index)
+                for face in _chosen(detector(frame.image), clip)
+            ]
+        if not found:
             misses.append((frame.index, NO_FACE))
-            continue
-        pixels, *before = (resize(image, recipe.size) for image in images)
-        encoded = encode(pixels, recipe)
-        crops.append(
-            Crop(
-                frame=frame.index,
-                time_s=frame.time_s,
-                box=box,
-                score=score,
-                image=encoded,
-                content=content_hash(encoded),
-                phash=difference_hash(pixels),
-                before=encode(before[0], recipe) if before else b"",
-            )
-        )
+        crops += [_stored(images, box, score, frame, recipe) for images, box, score in found]
     alone = {reason for _, reason in misses} == {ALONE}
     reason = f"{ALONE if alone else NO_FACE} in {len(frames)} frame{'s' if len(frames) > 1 else ''}"
     return ClipResult(
@@ -281,6 +266,37 @@ def extract_clip(
         misses=tuple(misses),
         reason="" if crops else reason,
         frame_shape=next((f.image.shape[:2] for f in frames if f.image is not None), (0, 0)),
+    )
+
+
+def _chosen(faces: Sequence[Face], clip: Clip) -> Sequence[Face]:
+    return faces if clip.every_face else sorted(faces, key=lambda f: -f.area)[:1]
+
+
+def _cut_face(
+    pair: Sequence[RGB], face: Face, clip: Clip, recipe: CropRecipe, frame: int
+) -> tuple[list[RGB], Box, float]:
+    """Cut a face out of a frame and the one before; also return the square and the score."""
+    images, box, into = _crop(pair, face, recipe)
+    if clip.self_blend:
+        images = [_blended(image, face, into, clip, frame) for image in images]
+    return images, box, face.score
+
+
+def _stored(
+    images: Sequence[RGB], box: Box, score: float, frame: Frame, recipe: CropRecipe
+) -> Crop:
+    pixels, *before = (resize(image, recipe.size) for image in images)
+    encoded = encode(pixels, recipe)
+    return Crop(
+        frame=frame.index,
+        time_s=frame.time_s,
+        box=box,
+        score=score,
+        image=encoded,
+        content=content_hash(encoded),
+        phash=difference_hash(pixels),
+        before=encode(before[0], recipe) if before else b"",
     )
 
 
