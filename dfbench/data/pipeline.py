@@ -19,9 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfbench.config import Balance
+from dfbench.data.degrade import degrade, noise_of
 from dfbench.data.prepared import Prepared, column
 from dfbench.data.records import open_split
 from dfbench.data.spec import PATH_DATASETS
+from dfbench.degradations import Degradation
 from dfbench.errors import UserError
 from dfbench.faces.clip import Split
 from dfbench.faces.crop import decode
@@ -91,9 +93,9 @@ def split_view(datasets: Sequence[Prepared], split: Split) -> SplitView:
 
 
 class LoadCrop(grain.transforms.Map):  # type: ignore[misc]
-    """Row of a split -> decoded crop with its label and row."""
+    """Row of a split -> decoded crop, degraded if asked for, with its label and row."""
 
-    def __init__(self, view: SplitView) -> None:
+    def __init__(self, view: SplitView, degradation: Degradation | None = None) -> None:
         self._folders = tuple(str(d.folder) for d in view.datasets)
         self._split = view.split
         starts = np.cumsum([0, *(len(t) for t in view.tables)])
@@ -101,6 +103,10 @@ class LoadCrop(grain.transforms.Map):  # type: ignore[misc]
         self._positions = np.concatenate([column(t, "position") for t in view.tables])
         self._labels = view.labels
         self._sources: list[Any] = []
+        self._degradation = degradation
+        if degradation is not None:
+            self._names = tuple(d.name for d in view.datasets)
+            self._videos, self._frames = view.text("video"), view.numbers("frame")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_sources": []}  # file handles stay in their process
@@ -112,6 +118,9 @@ class LoadCrop(grain.transforms.Map):  # type: ignore[misc]
         dataset = int(np.searchsorted(self._starts, row, side="right")) - 1
         record = self._sources[dataset][int(self._positions[row])]
         frames = [decode(record[name]) for name in ("face", "face_before") if name in record]
+        if self._degradation is not None:
+            rng = noise_of(self._names[dataset], str(self._videos[row]), int(self._frames[row]))
+            frames = [degrade(frame, self._degradation, rng) for frame in frames]
         return {
             "image": frames[0] if len(frames) == 1 else np.concatenate(frames, axis=2),
             "label": self._labels[row],
@@ -204,9 +213,15 @@ def _iterable(dataset: grain.MapDataset, workers: int) -> grain.IterDataset:
     return iterable
 
 
-def eval_batches(view: SplitView, *, batch_size: int, workers: int = 0) -> Iterator[Batch]:
+def eval_batches(
+    view: SplitView,
+    *,
+    batch_size: int,
+    workers: int = 0,
+    degradation: Degradation | None = None,
+) -> Iterator[Batch]:
     """Yield every crop of the split once, in order; the last batch is padded with mask 0."""
-    dataset = grain.MapDataset.source(range(len(view))).map(LoadCrop(view))
+    dataset = grain.MapDataset.source(range(len(view))).map(LoadCrop(view, degradation))
     for batch in _iterable(dataset.batch(batch_size, drop_remainder=False), workers):
         yield pad_batch(batch, batch_size)
 
