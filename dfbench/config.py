@@ -19,6 +19,7 @@ import msgspec
 import tomli_w
 
 from dfbench.config_ranges import check_ranges
+from dfbench.degradations import parse_degradations
 from dfbench.errors import UserError, nearest
 
 Balance = Literal["sampling", "loss", "none"]  # draw both classes alike, weigh them alike, neither
@@ -164,6 +165,7 @@ class RunConfig:
 
     train: str = ""  # dataset spec
     eval: tuple[str, ...] = ()  # dataset specs
+    degrade: tuple[str, ...] = ()  # "jpeg:50": scored so, too; see docs/robustness.md
     seed: int = 0
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -199,7 +201,8 @@ def from_dict(values: Mapping[str, Any], origin: str) -> RunConfig:
     except msgspec.ValidationError as error:
         raise UserError(f"{origin}: {_reason(error)}") from error
     check_ranges(config, origin)
-    return _with_frames_before(config, origin)
+    degrade = tuple(one.text for one in parse_degradations(config.degrade, f"{origin}: degrade"))
+    return _with_frames_before(dataclasses.replace(config, degrade=degrade), origin)
 
 
 def needs_before(model: ModelConfig) -> bool:
@@ -323,7 +326,8 @@ def merge(base: Mapping[str, Any], *changes: Mapping[str, Any]) -> dict[str, Any
 # Settings that there were not from the beginning. With their default they are left out of what is
 # written and hashed, so that results from before them keep their name and their row: such a default
 # must never change.
-_LATER = {
+_LATER: dict[str, tuple[str, ...]] = {
+    "": ("degrade",),  # of no section
     "model": ("input", "pooling"),
     "augment": (
         *("flip_vertical", "warp", "rotate", "shift", "shear", "zoom"),
@@ -344,11 +348,12 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
 
     cleaned: dict[str, Any] = clean(dataclasses.asdict(config))
     for section, names in _LATER.items():
-        default = _SECTIONS[section]()
+        default = _SECTIONS[section]() if section else RunConfig()
+        used, written = (getattr(config, section), cleaned[section]) if section else (config, cleaned)
         for name in names:
-            if getattr(getattr(config, section), name) == getattr(default, name):
-                del cleaned[section][name]
-        if not cleaned[section]:
+            if getattr(used, name) == getattr(default, name):
+                del written[name]
+        if not written:
             del cleaned[section]
     return cleaned
 
@@ -388,7 +393,7 @@ def config_hash(config: RunConfig) -> str:
 
 def training_hash(config: RunConfig) -> str:
     """Return 12 hex digits that name what a training depends on: all but evals and scoring."""
-    values = to_dict(dataclasses.replace(config, eval=()))
+    values = to_dict(dataclasses.replace(config, eval=(), degrade=()))
     del values["scoring"]
     values["data"].pop("workers", None)  # changes the speed alone
     return hash_values(values)

@@ -128,3 +128,15 @@ def test_a_difference_turns_on_the_frames_before() -> None:
         config.from_dict({"model": {"input": "diff"}, "data": {"before": False}}, "test")
     kept = config.from_dict({"data": {"before": True}}, "test")  # prepared so, and not looked at
     assert kept.data.before is True
+
+
+def test_degradations_are_written_alike_and_are_no_part_of_the_training(tmp_path: Path) -> None:
+    base = config.RunConfig(train="a")
+    used = config.from_dict({"train": "a", "degrade": ["jpeg:90+50", "blur:1.50"]}, "test")
+    assert used.degrade == ("jpeg:90", "jpeg:50", "blur:1.5")
+    assert config.training_hash(used) == config.training_hash(base)
+    assert config.config_hash(used) != config.config_hash(base)
+    config.write_toml(used, tmp_path / "c.toml")
+    assert config.read_toml(tmp_path / "c.toml") == used
+    with pytest.raises(UserError, match="^test: degrade: 'jpg:1' is no degradation"):
+        config.from_dict({"degrade": ["jpg:1"]}, "test")

@@ -49,7 +49,7 @@ def test_both_ends_of_a_range_are_in_it(name: str) -> None:
         ("blur:-1", "blur:-1: SIGMA is"),
         ("blur:nan", "SIGMA is"),
         ("blur:1e1", "SIGMA is"),
-        ("blur:１", "SIGMA is"),
+        ("blur:\uff11", "SIGMA is"),
         ("resize:2", "resize:2: FACTOR is from 0.02 to 1"),
         ("noise:256", "noise:256: SIGMA is from 0.1 to 255"),
     ],
