@@ -348,8 +348,9 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
 
     cleaned: dict[str, Any] = clean(dataclasses.asdict(config))
     for section, names in _LATER.items():
-        default = _SECTIONS[section]() if section else RunConfig()
-        used, written = (getattr(config, section), cleaned[section]) if section else (config, cleaned)
+        written = cleaned[section] if section else cleaned
+        used = getattr(config, section) if section else config
+        default = type(used)()
         for name in names:
             if getattr(used, name) == getattr(default, name):
                 del written[name]

@@ -138,5 +138,5 @@ def test_degradations_are_written_alike_and_are_no_part_of_the_training(tmp_path
     assert config.config_hash(used) != config.config_hash(base)
     config.write_toml(used, tmp_path / "c.toml")
     assert config.read_toml(tmp_path / "c.toml") == used
-    with pytest.raises(UserError, match="^test: degrade: 'jpg:1' is no degradation"):
+    with pytest.raises(UserError, match=r"^test: degrade: 'jpg:1' is no degradation"):
         config.from_dict({"degrade": ["jpg:1"]}, "test")
