@@ -23,7 +23,7 @@ from dfbench.degradations import parse_degradations
 from dfbench.errors import UserError, nearest
 
 Balance = Literal["sampling", "loss", "none"]  # draw both classes alike, weigh them alike, neither
-DetectorName = Literal["mediapipe_full", "mediapipe_short", "mtcnn", "haar", "none"]
+DetectorName = Literal["mediapipe_full", "mediapipe_short", "mtcnn", "haar", "haar_128", "none"]
 # Frames to a video: mean of their probabilities; sigmoid of the mean of their logits; the highest
 # probability; the median; the mean of the highest `top_k`.
 Aggregate = Literal["mean", "mean_logit", "max", "median", "top_k"]
@@ -66,6 +66,8 @@ class DataConfig:
     format: Literal["jpeg", "png"] | None = None  # of the stored crops
     quality: int | None = None  # of JPEG
     before: bool | None = None  # with each crop, the same place in the frame before
+    split_by: Literal["clip", "crop"] | None = None  # "crop" leaks: see docs/prepare.md
+    split_shares: tuple[float, float, float] | None = None  # of "crop": train, val, test
     workers: int = 0  # processes that decode; 0: threads of this process
 
 

@@ -44,6 +44,12 @@ def check_ranges(config: RunConfig, origin: str) -> None:
     if config.training.epochs < 0:
         raise UserError(f"{origin}: training.epochs = {config.training.epochs} must be 0 or more")
     _check_augment(config.augment, origin)
+    shares = config.data.split_shares
+    if shares and (min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6):
+        raise UserError(
+            f"{origin}: data.split_shares = {list(shares)} must be three numbers above 0 that make "
+            "1: the shares of train, val and test"
+        )
     weights = config.training.class_weights
     if weights and (len(weights) != 2 or min(weights) < 0 or not sum(weights) > 0):
         raise UserError(

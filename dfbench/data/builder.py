@@ -15,12 +15,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import tensorflow_datasets as tfds
 
+from dfbench.data.packing import Pack, crops_of
 from dfbench.data.raw import Index, Part
 from dfbench.data.records import RecordWriter
 from dfbench.data.spec import Spec
 from dfbench.errors import UserError, nearest
-from dfbench.faces.clip import SPLITS, Clip, CropRecipe
-from dfbench.faces.extract import read_shard
+from dfbench.faces.clip import SPLITS, CropRecipe
 from dfbench.progress import Progress
 
 Example = dict[str, Any]
@@ -28,10 +28,10 @@ Example = dict[str, Any]
 
 @dataclasses.dataclass(kw_only=True)
 class FaceConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
-    """One recipe of a dataset, with the extracted clips to pack."""
+    """One recipe of a dataset, with the extracted clips to pack; each gave a crop."""
 
     recipe: CropRecipe = dataclasses.field(default_factory=CropRecipe)
-    shards: tuple[tuple[Clip, Path], ...] = dataclasses.field(default=(), repr=False)
+    packs: tuple[Pack, ...] = dataclasses.field(default=(), repr=False)
 
 
 class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[misc, call-arg]
@@ -131,14 +131,15 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, Example]]]:
         del dl_manager  # nothing is downloaded here
-        present = {clip.split for clip, _ in self.builder_config.shards}
+        present = {pack.clip.split for pack in self.builder_config.packs}
         return {split: self._generate_examples(split) for split in SPLITS if split in present}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[str, Example]]:
-        for clip, shard in self.builder_config.shards:
+        for pack in self.builder_config.packs:
+            clip = pack.clip
             if clip.split != split:
                 continue
-            for crop in read_shard(shard).crops:
+            for crop in crops_of(pack):
                 yield (
                     f"{clip.video}#{crop.frame:06d}",
                     {

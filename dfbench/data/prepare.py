@@ -10,10 +10,9 @@ import io
 import json
 import logging
 import shutil
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import tensorflow_datasets as tfds
 
@@ -21,8 +20,17 @@ from dfbench import __version__
 from dfbench.config import DataConfig
 from dfbench.data.builder import FaceBuilder, FaceConfig
 from dfbench.data.catalog import load_builder
+from dfbench.data.packing import (
+    Pack,
+    count_misses,
+    count_packs,
+    frame_rows,
+    missed_clips,
+    not_there,
+    read_packs,
+    split_crops,
+)
 from dfbench.data.prepared import (
-    CLASS_NAMES,
     FORMAT,
     Manifest,
     Missed,
@@ -33,18 +41,15 @@ from dfbench.data.prepared import (
     write_frames,
     write_manifest,
 )
-from dfbench.data.raw import NOT_THERE, Index
-from dfbench.data.spec import Spec
+from dfbench.data.raw import Index
+from dfbench.data.spec import PATH_DATASETS, Spec
 from dfbench.errors import UserError
-from dfbench.faces.clip import SPLITS, Clip, ClipResult, CropRecipe, recipe_values
+from dfbench.faces.clip import CropRecipe, recipe_values
 from dfbench.faces.detect import DetectorChoice, resolve_detector
-from dfbench.faces.extract import Extract, check_recipe, extract_clips, read_shard
+from dfbench.faces.extract import Extract, check_recipe, extract_clips
 from dfbench.faces.images import is_image
 from dfbench.paths import model_files_dir, slug
 from dfbench.progress import SILENT, Reporter
-from dfbench.results.card import Counts
-
-Digest = Any  # hashlib has no name for it
 
 
 def prepare(
@@ -78,6 +83,11 @@ def prepare(
     cls = load_builder(spec.name)
     source = _find_source(cls, spec, data, data_dir, raw)
     recipe = _recipe(cls.RECIPE, data)
+    if recipe.split_by == "crop" and spec.name in PATH_DATASETS:
+        raise UserError(
+            f"{spec.text}: data.split_by=crop is for datasets whose clips have names of their own, "
+            "by which an audit finds the leak that it is; leave it out"
+        )
 
     def finished(recipe: CropRecipe) -> Path | None:
         if source is None:
@@ -159,7 +169,8 @@ def _latest(cls: type[FaceBuilder], spec: Spec, recipe: CropRecipe, data_dir: Pa
     found = [
         (prepared.manifest.created, prepared.folder)
         for prepared in _all_prepared(cls, spec, data_dir)
-        if prepared.manifest.variant == variant and prepared.manifest.recipe == recipe
+        if prepared.manifest.variant == variant
+        and recipe_values(prepared.manifest.recipe) == recipe_values(recipe)
     ]
     return max(found, default=(None, None))[1]
 
@@ -262,16 +273,13 @@ def _build(
     work = _work_dir(folder)
     with reporter.bar(f"{spec.text}: finding and cropping faces", "clip") as progress:
         shards = extract(index.clips, recipe, work, detector=choice, jobs=jobs, progress=progress)
-    digest = hashlib.sha256()
-    extracted = [_without_images(read_shard(shard), digest) for shard in shards]
+    packs, crops_sha256 = read_packs(index.clips, shards)
     # What the download lacks counts as clips without a crop.
-    clips = (*index.clips, *index.absent)
-    results = [
-        *extracted,
-        *(ClipResult(video=c.video, wanted=0, crops=(), reason=NOT_THERE) for c in index.absent),
-    ]
-    missed = _missed(clips, results)
-    _require_crops(spec, results, missed)
+    packs += [Pack(clip=clip, result=not_there(clip)) for clip in index.absent]
+    if recipe.split_by == "crop":
+        packs = split_crops(packs, recipe.split_shares)
+    missed = missed_clips(packs)
+    _require_crops(spec, packs, missed)
     for unfinished in (folder, *folder.parent.glob("incomplete.*")):  # the latter are TFDS's
         shutil.rmtree(unfinished, ignore_errors=True)
     version = str(source.cls.VERSION)
@@ -280,19 +288,16 @@ def _build(
         version=version,
         description=f"{spec.name} {source.variant}",
         recipe=recipe,
-        shards=tuple(  # TFDS cannot write a split without a record
-            (clip, shard)
-            for clip, shard, result in zip(index.clips, shards, extracted, strict=True)
-            if result.crops
-        ),
+        # TFDS cannot write a split without a record.
+        packs=tuple(pack for pack in packs if pack.result.crops),
     )
-    reporter.say(f"packing {sum(len(r.crops) for r in results)} crops of {spec.text}")
+    reporter.say(f"packing {sum(len(p.result.crops) for p in packs)} crops of {spec.text}")
     with _quiet_tfds():
         builder = source.cls(
             data_dir=str(folder.parents[2]), config=config, file_format="array_record"
         )
         builder.download_and_prepare()
-    write_frames(folder, _frame_rows(clips, results))
+    write_frames(folder, frame_rows(packs))
     write_manifest(
         folder,
         Manifest(
@@ -301,10 +306,10 @@ def _build(
             variant=source.variant,
             recipe=recipe,
             detector_note=choice.note,
-            clips_sha256=clips_sha256(clips),
-            crops_sha256=digest.hexdigest(),
-            counts=_counts(clips, results),
-            frame_misses=_frame_misses(clips, results),
+            clips_sha256=clips_sha256([pack.clip for pack in packs]),
+            crops_sha256=crops_sha256,
+            counts=count_packs(packs),
+            frame_misses=count_misses(packs),
             missed=missed,
             excluded=dict(sorted(Counter(index.excluded.values()).items())),
             package_version=__version__,
@@ -334,92 +339,9 @@ def _quiet_tfds() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _without_images(result: ClipResult, digest: Digest) -> ClipResult:
-    """Forget the images, which may not fit in memory together, after they went into `digest`."""
-    for crop in result.crops:
-        digest.update(f"{result.video}#{crop.frame}:{len(crop.image)}:".encode() + crop.image)
-        digest.update(crop.before)
-    crops = tuple(dataclasses.replace(c, image=b"", before=b"") for c in result.crops)
-    return dataclasses.replace(result, crops=crops)
-
-
-def _missed(clips: Sequence[Clip], results: Sequence[ClipResult]) -> tuple[Missed, ...]:
-    return tuple(
-        Missed(
-            video=clip.video,
-            split=clip.split,
-            label=clip.label,
-            manipulation=clip.manipulation,
-            reason=result.reason,
-        )
-        for clip, result in zip(clips, results, strict=True)
-        if not result.crops
-    )
-
-
-def _require_crops(spec: Spec, results: Sequence[ClipResult], missed: Sequence[Missed]) -> None:
-    if not any(result.crops for result in results):
+def _require_crops(spec: Spec, packs: Sequence[Pack], missed: Sequence[Missed]) -> None:
+    if not any(pack.result.crops for pack in packs):
         reasons = ", ".join(
             f"{n} x {r}" for r, n in Counter(m.reason for m in missed).most_common()
         )
-        raise UserError(f"{spec.text}: no clip of {len(results)} gave a face crop ({reasons})")
-
-
-def _counts(clips: Sequence[Clip], results: Sequence[ClipResult]) -> dict[str, Counts]:
-    counts: dict[str, Counts] = {}
-    none = Counts(clips=0, clips_with_crops=0, frames_wanted=0, frames=0)
-    for clip, result in zip(clips, results, strict=True):
-        key = _key(clip)
-        old = counts.get(key, none)
-        counts[key] = Counts(
-            clips=old.clips + 1,
-            clips_with_crops=old.clips_with_crops + bool(result.crops),
-            frames_wanted=old.frames_wanted + result.wanted,
-            frames=old.frames + len(result.crops),
-        )
-    return dict(sorted(counts.items()))
-
-
-def _frame_misses(
-    clips: Sequence[Clip], results: Sequence[ClipResult]
-) -> dict[str, dict[str, int]]:
-    """Count why frames of clips that were decoded gave no crop."""
-    misses: dict[str, Counter[str]] = defaultdict(Counter)
-    for clip, result in zip(clips, results, strict=True):
-        misses[_key(clip)].update(reason for _, reason in result.misses)
-    return {key: dict(sorted(found.items())) for key, found in sorted(misses.items()) if found}
-
-
-def _key(clip: Clip) -> str:
-    return f"{clip.split}/{CLASS_NAMES[clip.label]}/{clip.manipulation}"
-
-
-def _frame_rows(clips: Sequence[Clip], results: Sequence[ClipResult]) -> dict[str, list[object]]:
-    """Rows in the order in which the builder wrote the records."""
-    rows: dict[str, list[object]] = defaultdict(list)
-    for split in SPLITS:
-        position = 0
-        for clip, result in zip(clips, results, strict=True):
-            if clip.split != split:
-                continue
-            for crop in result.crops:
-                values = {
-                    "split": split,
-                    "position": position,
-                    "video": clip.video,
-                    "frame": crop.frame,
-                    "time_s": crop.time_s,
-                    "label": clip.label,
-                    "manipulation": clip.manipulation,
-                    "identity": clip.identity,
-                    "source_identity": clip.source_identity,
-                    "original": clip.original,
-                    "footage": clip.footage,
-                    "content": crop.content,
-                    "phash": crop.phash,
-                    "side": crop.box[2] - crop.box[0],
-                }
-                for name, value in values.items():
-                    rows[name].append(value)
-                position += 1
-    return rows
+        raise UserError(f"{spec.text}: no clip of {len(packs)} gave a face crop ({reasons})")

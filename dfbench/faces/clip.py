@@ -55,6 +55,10 @@ class CropRecipe:
     format: Literal["jpeg", "png"] = "jpeg"
     quality: int = 95  # of JPEG
     before: bool = False  # with each crop, the same place in the frame before
+    # "crop": whatever the official split, each crop is drawn into one. It puts frames of one video
+    # on both sides, as some published numbers did; audits find that.
+    split_by: Literal["clip", "crop"] = "clip"
+    split_shares: tuple[float, float, float] = (0.7, 0.15, 0.15)  # of "crop": train, val, test
 
 
 def recipe_values(recipe: CropRecipe) -> dict[str, Any]:
@@ -62,6 +66,10 @@ def recipe_values(recipe: CropRecipe) -> dict[str, Any]:
     values = asdict(recipe)
     if not recipe.before:
         del values["before"]
+    if recipe.split_by == "clip":
+        del values["split_by"], values["split_shares"]
+    else:
+        values["split_shares"] = list(recipe.split_shares)  # as JSON has it
     return values
 
 

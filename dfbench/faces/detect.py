@@ -107,7 +107,7 @@ def _download(url: str, path: Path, checksum: Checksum) -> str:
 
 def has_eyes(name: DetectorName) -> bool:
     """Tell whether a detector's faces come with the places of the eyes."""
-    return name not in ("haar", "none")
+    return name not in ("haar", "haar_128", "none")
 
 
 def load_detector(choice: DetectorChoice) -> Detector:
@@ -116,6 +116,8 @@ def load_detector(choice: DetectorChoice) -> Detector:
         return _whole_frame
     if choice.name == "haar":
         return haar.load()
+    if choice.name == "haar_128":
+        return haar.load(least=128, neighbours=5)  # of Varma's report on Celeb-DF, 2020
     if choice.name == "mtcnn":
         return mtcnn.load()
     if choice.model is None:
