@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dfbench import config
+from dfbench.degradations import parse_degradations
 from dfbench.errors import UserError, nearest
 from dfbench.paths import default_data_dir
 from dfbench.protocols import find_protocol, read_protocol
@@ -55,7 +56,8 @@ def _defaults() -> list[tuple[str, Any]]:
         value: Any = tree
         for part in name.split("."):
             value = value[part]
-        if name not in ("train", "eval", "model.name", "seed"):  # they have options of their own
+        # These have options of their own.
+        if name not in ("train", "eval", "degrade", "model.name", "seed"):
             found.append((name, value))
     return found
 
@@ -110,9 +112,22 @@ def run_options(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help="datasets to score besides the training one",
     )
+    degrade_option(parser)
     training_options(parser)
     leak_option(parser)
     oracle_options(parser)
+
+
+def degrade_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--degrade`."""
+    parser.add_argument(
+        "--degrade",
+        action="append",
+        default=[],
+        metavar="KIND:N[,..]",
+        help="score each dataset also with degraded crops: jpeg:QUALITY, blur:SIGMA px, "
+        "resize:FACTOR, noise:SIGMA of 255; a sweep is jpeg:90+50+30; never ranked by",
+    )
 
 
 def leak_option(parser: argparse.ArgumentParser) -> None:
@@ -210,6 +225,7 @@ def eval_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `eval`."""
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished training")
     parser.add_argument("--eval", nargs="+", required=True, metavar="SPEC", help=SPEC_HELP)
+    degrade_option(parser)
     data_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="score again")
     leak_option(parser)
@@ -279,7 +295,7 @@ def selection(args: argparse.Namespace) -> Selection:
       UserError: a wrong setting or protocol, or an unknown dataset or network.
     """
     if args.protocol:
-        return protocol_selection(args, ("train", "eval", "model", "init", "seed"))
+        return protocol_selection(args, ("train", "eval", "degrade", "model", "init", "seed"))
     chosen: dict[str, Any] = {
         name: value
         for name, value in (("train", args.train), ("seed", args.seed))
@@ -287,6 +303,8 @@ def selection(args: argparse.Namespace) -> Selection:
     }
     if evals := getattr(args, "eval", []):
         chosen["eval"] = evals
+    if degrade := parse_degradations(getattr(args, "degrade", []), "--degrade"):
+        chosen["degrade"] = [one.text for one in degrade]
     model = {"name": args.model, "init": args.init}
     chosen["model"] = {name: value for name, value in model.items() if value is not None}
     one = config.from_dict(config.merge(assignments(args.set), chosen), "--set")

@@ -9,6 +9,7 @@
     eval = ["celebdf"]           # besides the test split of the training dataset
     model = ["meso4", "xception"]
     seed = [0, 1, 2]
+    degrade = ["jpeg:50"]        # each dataset once more with degraded crops (default: none)
 
     [settings.optim]             # the same tree that --set changes
     lr = 1e-3
@@ -36,7 +37,7 @@ from dfbench.config import RunConfig, from_dict, load_toml, merge, to_dict
 from dfbench.errors import UserError, nearest
 
 _KEYS = ("name", "version", "description", "cells", "settings", "by_model")
-_FIXED = ("train", "eval", "seed", "model.name")  # by the cells
+_FIXED = ("train", "eval", "seed", "degrade", "model.name")  # by the cells
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -48,6 +49,7 @@ class Cells:
     eval: tuple[str, ...]  # dataset specs, besides the one trained on
     model: tuple[str, ...]
     seed: tuple[int, ...] = (0,)
+    degrade: tuple[str, ...] = ()  # of the scored crops, besides clean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +185,7 @@ def expand(
                 settings,
                 (by_model or {}).get(model, {}),
                 {"train": train, "eval": cells.eval, "seed": seed, "model": {"name": model}},
+                {"degrade": cells.degrade},
             ),
             origin,
         )
@@ -209,7 +212,7 @@ def _cells(values: Mapping[str, Any], origin: str) -> Cells:
         twice = [entry for entry, count in Counter(entries).items() if count > 1]
         if twice:
             raise UserError(f"{origin}: cells.{axis} names {twice[0]} twice")
-        if not entries or "" in entries:
+        if "" in entries or not (entries or axis == "degrade"):
             raise UserError(f"{origin}: cells.{axis} is empty")
     return cells
 

@@ -14,6 +14,7 @@ import shutil
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import joblib
@@ -24,6 +25,7 @@ from dfbench.classical.features import FeatureRecipe, Features, Models, crop_fea
 from dfbench.classical.landmarks import face_box
 from dfbench.data.pipeline import LoadCrop, SplitView
 from dfbench.data.prepared import column
+from dfbench.degradations import Degradation
 from dfbench.faces.clip import CropRecipe
 from dfbench.paths import slug
 from dfbench.progress import SILENT, Reporter
@@ -41,6 +43,7 @@ def extract_features(
     models: Models,
     *,
     data_dir: Path,
+    degradation: Degradation | None = None,
     jobs: int = 0,
     reporter: Reporter = SILENT,
 ) -> Features:
@@ -52,6 +55,7 @@ def extract_features(
       recipe: What is taken from a crop.
       models: Files that this needs.
       data_dir: Prepared data; features are kept in `features` below it.
+      degradation: Of the crops, before anything is taken from them.
       jobs: Processes; 0: one a core.
       reporter: Where progress is told.
     """
@@ -64,21 +68,39 @@ def extract_features(
         one = SplitView((dataset,), view.split, (view.tables[number],))
         content = column(view.tables[number], "content")[own]
         folder = data_dir / "features" / slug(dataset.name)
-        key = _key(recipe, dataset.manifest.recipe, content)
+        degraded = _degraded(one, own, degradation)
+        key = _key(recipe, dataset.manifest.recipe, content, degraded)
         path = folder / f"{view.split}-{recipe.name}-{key}.npz"
-        work = _Work(LoadCrop(one), own, content, recipe, models, dataset.manifest.recipe)
+        load = LoadCrop(one, degradation)
+        work = _Work(load, own, content, recipe, models, dataset.manifest.recipe)
         title = f"{recipe.name.replace('_', ' and ')} of {dataset.name}, {view.split}"
+        title += f", {degradation.text}" if degradation else ""
         found.append(_cached(path, work, jobs, title, reporter))
     return Features.joined(found)
 
 
-def _key(recipe: FeatureRecipe, crop: CropRecipe, content: Shaped[np.ndarray, " n"]) -> str:
+def _degraded(view: SplitView, rows: Rows, degradation: Degradation | None) -> list[Any]:
+    """Return what decides how crops are degraded: noise is that of a clip's frame."""
+    if degradation is None:
+        return []
+    names = [view.datasets[0].name, *view.text("video")[rows].tolist()]
+    return [degradation.text, names, view.numbers("frame")[rows].tolist()]
+
+
+def _key(
+    recipe: FeatureRecipe,
+    crop: CropRecipe,
+    content: Shaped[np.ndarray, " n"],
+    degraded: list[Any],
+) -> str:
     fields = dataclasses.asdict(recipe)
     if recipe.augment is not None:
         names = ("blur", "blur_sigma", "noise", "noise_std")
         fields["augment"] = {name: getattr(recipe.augment, name) for name in names}
     fields |= {"format": FORMAT, "opencv": cv2.__version__}
     fields |= {"box": face_box(crop, 1)}
+    if degraded:
+        fields["degraded"] = degraded
     if recipe.name != "sift":
         import dlib
 

@@ -47,7 +47,7 @@ def _size(protocol: Protocol) -> str:
 
 
 def _count(protocol: Protocol) -> int:
-    return sum(len({run.train, *run.eval}) for run in protocol.runs)
+    return sum(len({run.train, *run.eval}) * (1 + len(run.degrade)) for run in protocol.runs)
 
 
 def _values(protocol: Protocol, *, runs: bool = True) -> dict[str, Any]:
@@ -59,6 +59,7 @@ def _values(protocol: Protocol, *, runs: bool = True) -> dict[str, Any]:
         "eval": protocol.cells.eval,
         "model": protocol.cells.model,
         "seed": protocol.cells.seed,
+        "degrade": protocol.cells.degrade,
         "trainings": len(protocol.runs),
         "cells": _count(protocol),
     }

@@ -2,7 +2,7 @@
 
 Compared are detectors of one protocol and one training set, over the datasets that most of them
 were scored on; one that lacks a dataset is listed without a rank. What is no generalisation never
-counts: within-dataset cells, cells whose data overlap, and undefined ones.
+counts: within-dataset cells, cells whose data overlap, and undefined ones; nor do degraded crops.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ def standings(
     groups: dict[tuple[str, str, str], list[ScoredCard]] = defaultdict(list)
     for one in scored:
         card = one.card
+        if card.cell.degrade:
+            continue
         groups[card.protocol or "", card.cell.train, training_data_key(card)].append(one)
     return tuple(
         _group(protocol, train, members, resamples, confidence)

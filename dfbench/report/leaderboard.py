@@ -77,7 +77,7 @@ def _metrics(cards: Iterable[StoredCard]) -> list[str]:
 
 def _row(stored: StoredCard, metrics: Sequence[str], out: Path) -> list[object]:
     card, cell, ran = stored.card, stored.card.cell, stored.card.environment
-    values: list[object] = [cell.model, cell.train, cell.eval, cell.seed, card.role]
+    values: list[object] = [cell.model, cell.train, cell.scored, cell.seed, card.role]
     values += [card.origin, card.protocol]
     for name in metrics:
         m = card.metrics.get(name, Metric(value=None, reason="not computed"))

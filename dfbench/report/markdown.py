@@ -187,7 +187,7 @@ def _metrics_table(cards: Iterable[StoredCard]) -> str:
         within = "†" if card.role == "within" else ""
         model = f"{cell.model} (scores handed in)" if card.origin != "run" else cell.model
         train = cell.train or "not known"
-        name = [escape(model), escape(train), escape(cell.eval) + within, str(cell.seed)]
+        name = [escape(model), escape(train), escape(cell.scored) + within, str(cell.seed)]
         counted = [card.metrics.get(key) for key in ("video_auc", "frame_auc")]
         n = [str(metric.n) if metric else "-" for metric in counted]
         values = [_metric(card.metrics.get(key), key in WITH_INTERVAL) for key in SHOWN]

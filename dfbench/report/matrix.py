@@ -68,6 +68,7 @@ class Entry:
     within: bool  # scored on the test split of the training dataset
     shared: str = ""  # what training and evaluated data share; empty: nothing
     unchecked: bool = False  # the training data are not known, so what they share is not
+    degraded: bool = False  # its crops were degraded before they were scored
     fakes: float | None = None  # share of fakes among the clips with a face
     values: tuple[float, ...] = ()  # of the seeds that have one
     best: bool = False
@@ -81,7 +82,7 @@ class Entry:
     @property
     def across(self) -> bool:
         """It measures generalisation, as far as is known."""
-        return not (self.within or self.overlap)
+        return not (self.within or self.overlap or self.degraded)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +189,7 @@ def _entry(cards: Sequence[ResultCard], metric: str) -> Entry:
         within=cards[0].role == "within",
         shared=" / ".join(dict.fromkeys(w for c in cards if (w := overlap_words(c.audit)))),
         unchecked=any(c.audit is None for c in cards),
+        degraded=bool(cards[0].cell.degrade),
         reason="; ".join(sorted({m.reason for m in metrics if m.reason})),
     )
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dfbench.paths import slug
+from dfbench.paths import folder_name, slug
 
 SCHEMA_VERSION = 2
 ClassName = Literal["real", "fake"]
@@ -36,6 +36,15 @@ class Cell:
     train: str  # dataset spec, as the user wrote it; of a foreign detector what it claims, or ""
     eval: str  # dataset spec
     seed: int
+    degrade: str = ""  # what was done to the crops before they were scored: "jpeg:50"
+
+    @property
+    def scored(self) -> str:
+        """What was scored, for a reader: `celebdf`, or degraded `celebdf@jpeg:50`."""
+        if not self.degrade:
+            return self.eval
+        whole = f"({self.eval})" if "," in self.eval else self.eval  # of a union all
+        return f"{whole}@{self.degrade}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,5 +227,15 @@ def role_of(cell: Cell) -> Role:
 
 def card_name(cell: Cell) -> str:
     """Return the file name of a cell's card."""
-    parts = (slug(cell.model), slug(cell.train or "unknown"), slug(cell.eval), f"s{cell.seed}")
-    return "--".join(parts) + ".card.json"
+    parts = [slug(cell.model), slug(cell.train or "unknown"), slug(cell.eval)]
+    parts += [slug(cell.degrade)] if cell.degrade else []
+    return "--".join((*parts, f"s{cell.seed}")) + ".card.json"
+
+
+def eval_folder(cell: Cell) -> str:
+    """Return the name of the folder of a cell's card below its run.
+
+    No spec gives a name with `@`, so that of degraded crops is no other's.
+    """
+    clean = folder_name(cell.eval)
+    return f"{clean}@{slug(cell.degrade)}" if cell.degrade else clean

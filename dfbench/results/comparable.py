@@ -12,7 +12,8 @@ from dfbench.results.card import Audit, DatasetFingerprint, ResultCard
 
 RowKey = tuple[str, str, str]  # model, training spec, hash of what makes trainings comparable
 ColumnKey = tuple[str, str]  # evaluated spec, hash of the data behind it
-APART = ("seed", "train", "eval", "model.name", "data.workers")  # settings that a row may mix
+# Settings that a row may mix.
+APART = ("seed", "train", "eval", "degrade", "model.name", "data.workers")
 
 
 def newest(cards: Iterable[ResultCard]) -> list[ResultCard]:
@@ -32,12 +33,14 @@ def row_key(card: ResultCard) -> RowKey:
 
 
 def column_key(card: ResultCard) -> ColumnKey:
-    """Return the evaluated spec and a hash of the clips behind it.
+    """Return what was scored and a hash of the clips behind it.
 
-    How they were cropped is the detector's affair, and a part of its row.
+    How they were cropped is the detector's affair, and a part of its row; how crops were degraded
+    is not.
     """
     clips = [[d.name, d.version, d.variant, d.clips_sha256] for d in card.datasets.eval]
-    return card.cell.eval, _digest(clips)
+    degraded = [card.cell.degrade] if card.cell.degrade else []
+    return card.cell.scored, _digest([*clips, *degraded])
 
 
 def training_data_key(card: ResultCard) -> str:

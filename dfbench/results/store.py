@@ -159,7 +159,8 @@ def _age(stored: StoredCard) -> tuple[str, str]:
 def sort_key(stored: StoredCard) -> tuple[object, ...]:
     """Order cards by cell, then configuration."""
     cell = stored.card.cell
-    return (cell.model, cell.train, cell.eval, cell.seed, stored.card.config_hash, *_age(stored))
+    what = (cell.model, cell.train, cell.eval, cell.degrade, cell.seed)
+    return (*what, stored.card.config_hash, *_age(stored))
 
 
 def hash_file(path: Path) -> FileHash:

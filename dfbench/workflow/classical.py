@@ -27,6 +27,7 @@ from dfbench.config import RunConfig, TrainingConfig, training_hash, write_toml
 from dfbench.data.clips import clip_table
 from dfbench.data.pipeline import SplitView, split_view
 from dfbench.data.prepared import Prepared
+from dfbench.degradations import Degradation
 from dfbench.errors import UserError
 from dfbench.eval.metrics import video_auc_of
 from dfbench.eval.scores import sigmoid
@@ -253,9 +254,13 @@ def _val(
 
 
 def score_classical(
-    run_dir: Path, view: SplitView, places: Places, reporter: Reporter = SILENT
+    run_dir: Path,
+    view: SplitView,
+    places: Places,
+    reporter: Reporter = SILENT,
+    degradation: Degradation | None = None,
 ) -> tuple[Float32[np.ndarray, " n"], tuple[str, ...]]:
-    """Score the crops of a split by a finished training.
+    """Score the crops of a split, degraded if asked for, by a finished training.
 
     Returns:
       One logit a crop, and what a reader of the scores has to know.
@@ -272,7 +277,7 @@ def score_classical(
             landmarks=_same_file(LANDMARKS, recipe.landmark_model, reporter),
             embedding=_same_file(EMBEDDING, recipe.embedding_model, reporter),
         )
-    return _score(detector, models, view, places, reporter)
+    return _score(detector, models, view, places, reporter, degradation)
 
 
 def _same_file(wanted: ModelFile, sha256: str, reporter: Reporter) -> Path | None:
@@ -288,13 +293,19 @@ def _same_file(wanted: ModelFile, sha256: str, reporter: Reporter) -> Path | Non
 
 
 def _score(
-    detector: Detector, models: Models, view: SplitView, places: Places, reporter: Reporter
+    detector: Detector,
+    models: Models,
+    view: SplitView,
+    places: Places,
+    reporter: Reporter,
+    degradation: Degradation | None = None,
 ) -> tuple[Float32[np.ndarray, " n"], tuple[str, ...]]:
     features = extract_features(
         view,
         np.arange(len(view)),
         detector.facts.recipe,
         models,
+        degradation=degradation,
         data_dir=places.data_dir,
         jobs=places.jobs,
         reporter=reporter,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dfbench.errors import UserError
 from dfbench.paths import folder_name
-from dfbench.results.card import card_name
+from dfbench.results.card import card_name, eval_folder
 from dfbench.results.store import BESIDE, StoredCard, load_cards
 
 
@@ -53,4 +53,4 @@ def _place(stored: StoredCard) -> Path:
     """Return a folder for the training and, in it, one for what was scored."""
     cell = stored.card.cell
     made = f"{cell.model}-{cell.train or 'unknown'}-s{cell.seed}"
-    return Path(f"{folder_name(made)}-{stored.card.training_hash}") / folder_name(cell.eval)
+    return Path(f"{folder_name(made)}-{stored.card.training_hash}") / eval_folder(cell)

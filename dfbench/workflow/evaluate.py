@@ -18,12 +18,12 @@ from dfbench.config import RunConfig, ScoringConfig, config_hash, read_toml, to_
 from dfbench.data.keys import person_key
 from dfbench.data.pipeline import SplitView, eval_batches, split_view
 from dfbench.data.prepared import Prepared
+from dfbench.degradations import Degradation, parse_degradations
 from dfbench.errors import UserError
 from dfbench.eval.measure import METRIC_NAMES, measure
 from dfbench.eval.predict import predict
 from dfbench.eval.scores import UNDETECTED, ScoreTable, read_scores, score_table, write_scores
 from dfbench.faces.clip import Split
-from dfbench.paths import folder_name
 from dfbench.progress import SILENT, Reporter
 from dfbench.results.card import (
     Cell,
@@ -33,6 +33,7 @@ from dfbench.results.card import (
     ResultCard,
     Times,
     card_name,
+    eval_folder,
     role_of,
 )
 from dfbench.results.coverage import coverage_warnings
@@ -55,6 +56,7 @@ def evaluate(
     spec: str,
     places: Places,
     *,
+    degrade: str = "",
     scoring: ScoringConfig | None = None,
     protocol: str | None = None,
     overwrite: bool = False,
@@ -62,6 +64,9 @@ def evaluate(
     reporter: Reporter = SILENT,
 ) -> tuple[ResultCard, Path]:
     """Score a run's best checkpoint on the test split of `spec`; return the card and its path.
+
+    With `degrade`, such as "jpeg:50", its crops are degraded before they are scored; those of the
+    training dataset's val split, which choose threshold and temperature, never are.
 
     Writes `scores.parquet`, `val_scores.parquet` (the training dataset's val split, on which
     threshold and temperature are chosen; scored once a run) and the card below `run_dir/evals/`. A
@@ -73,10 +78,19 @@ def evaluate(
     """
     record = read_record(run_dir)
     config = read_toml(run_dir / CONFIG)
-    config = dataclasses.replace(config, eval=(spec,), scoring=scoring or config.scoring)
+    degradation = _degradation(degrade)
+    degrade = degradation.text if degradation else ""
+    config = dataclasses.replace(
+        config,
+        eval=(spec,),
+        degrade=(degrade,) if degrade else (),
+        scoring=scoring or config.scoring,
+    )
     datasets = prepare_spec(spec, config.data, places, reporter)
-    folder = run_dir / "evals" / folder_name(spec)
-    cell = Cell(model=config.model.name, train=config.train, eval=spec, seed=config.seed)
+    cell = Cell(
+        model=config.model.name, train=config.train, eval=spec, seed=config.seed, degrade=degrade
+    )
+    folder = run_dir / "evals" / eval_folder(cell)
     path = folder / card_name(cell)
     score = _Scorer(run_dir, config, places, reporter)
     val = _val_scores(run_dir, config, places, score, reporter)
@@ -84,11 +98,11 @@ def evaluate(
         card = read_card(path)
         known = card.audit is not None and (allow_leak or not card.audit.allowed)
         if known and _still_true(card, folder, val, record, config, datasets, protocol):
-            reporter.say(f"reusing the scores of {spec} ({folder})")
+            reporter.say(f"reusing the scores of {cell.scored} ({folder})")
             return card, path
     audit = audit_run(run_dir, config.train, spec, datasets, allow_leak=allow_leak)
     folder.mkdir(parents=True, exist_ok=True)
-    table, seconds = score(datasets, SPLIT, spec)
+    table, seconds = score(datasets, SPLIT, cell.scored, degradation)
     write_scores(table, folder / SCORES)
     _place(val, folder / VAL_SCORES)
     measured = measure(
@@ -131,6 +145,13 @@ def evaluate(
     return card, path
 
 
+def _degradation(text: str) -> Degradation | None:
+    found = parse_degradations([text] if text else [], "degrade")
+    if len(found) > 1:
+        raise UserError(f"degrade: {text}: one degradation at a time")
+    return found[0] if found else None
+
+
 class _Scorer:
     """The best checkpoint of a run, loaded when the first split is scored."""
 
@@ -148,18 +169,24 @@ class _Scorer:
         return state, build_networks(self._config)
 
     def __call__(
-        self, datasets: Sequence[Prepared], split: Split, title: str
+        self,
+        datasets: Sequence[Prepared],
+        split: Split,
+        title: str,
+        degradation: Degradation | None = None,
     ) -> tuple[ScoreTable, float]:
         """Return the scores of a split, and the seconds that they took."""
         view = split_view(datasets, split)
         if is_classical(self._config.model.name):
             start = time.perf_counter()
-            logits, self.notes = score_classical(self._run_dir, view, self._places, self._reporter)
+            logits, self.notes = score_classical(
+                self._run_dir, view, self._places, self._reporter, degradation
+            )
         else:
             state, networks = self._model
             start = time.perf_counter()
             size, workers = self._config.scoring.batch_size, self._config.data.workers
-            batches = eval_batches(view, batch_size=size, workers=workers)
+            batches = eval_batches(view, batch_size=size, workers=workers, degradation=degradation)
             with self._reporter.bar(f"scoring {title}", "crop") as progress:
                 logits = predict(state, networks, batches, len(view), progress=progress)
         return _table(view, datasets, logits), time.perf_counter() - start

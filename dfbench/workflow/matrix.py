@@ -23,7 +23,7 @@ from dfbench.data.clips import clip_table
 from dfbench.data.prepared import Prepared
 from dfbench.errors import UserError, one_line
 from dfbench.progress import SILENT, Reporter
-from dfbench.results.card import Metric, ResultCard
+from dfbench.results.card import Cell, Metric, ResultCard
 from dfbench.results.store import write_card
 from dfbench.train import checkpoint
 from dfbench.workflow.evaluate import evaluate
@@ -59,7 +59,7 @@ class Outcome:
     """What became of a cell."""
 
     training: int  # position of its configuration
-    spec: str  # it was scored on
+    spec: str  # it was scored on, `celebdf`, or of degraded crops `celebdf@jpeg:50`
     end: End
     reason: str = ""  # why it was refused or failed
     card: ResultCard | None = None
@@ -75,8 +75,19 @@ class Watch(Protocol):
 
 
 def cells_of(config: RunConfig) -> tuple[str, ...]:
-    """Return the specs that a training is scored on: its own dataset first."""
-    return tuple(dict.fromkeys((config.train, *config.eval)))
+    """Return the names of what a training is scored on: its own dataset first."""
+    return tuple(_targets(config))
+
+
+def _targets(config: RunConfig) -> dict[str, Cell]:
+    """Return what a training is scored on, by name; degraded crops come after the clean ones."""
+    model, seed = config.model.name, config.seed
+    cells = [
+        Cell(model=model, train=config.train, eval=spec, seed=seed, degrade=degrade)
+        for spec in dict.fromkeys((config.train, *config.eval))
+        for degrade in ("", *config.degrade)
+    ]
+    return {cell.scored: cell for cell in cells}
 
 
 def make_cells(
@@ -155,7 +166,8 @@ class _Matrix:
         if self._open(number):
             self.watch(number, None, "waiting")
 
-    def _check_cell(self, config: RunConfig, spec: str) -> None:
+    def _check_cell(self, config: RunConfig, name: str) -> None:
+        spec = _targets(config)[name].eval
         self.datasets(spec, config.data)
         if not self.plan.allow_leak:
             overlap: Overlap = self.overlaps(config.train, spec, config.data)
@@ -192,22 +204,24 @@ class _Matrix:
         if plan.oracle and not plan.keep_epochs and not any(failed):
             checkpoint.drop_epochs(folder)
 
-    def _score(self, number: int, folder: Path, spec: str) -> None:
+    def _score(self, number: int, folder: Path, name: str) -> None:
         config, plan = self.configs[number], self.plan
+        cell = _targets(config)[name]
         card, path = evaluate(
             folder,
-            spec,
+            cell.eval,
             self.places,
+            degrade=cell.degrade,
             scoring=config.scoring,
             protocol=plan.protocol,
             overwrite=plan.overwrite,
             allow_leak=plan.allow_leak,
             reporter=self.reporter,
         )
-        if plan.oracle and card.oracle is None:
+        if plan.oracle and card.oracle is None and not cell.degrade:
             card = self._with_oracle(card, path, folder, config)
         old = card.times.created < self.start
-        outcome = Outcome(training=number, spec=spec, end="done", card=card, path=path, reused=old)
+        outcome = Outcome(training=number, spec=name, end="done", card=card, path=path, reused=old)
         self._end(outcome)
 
     def _with_oracle(

@@ -36,6 +36,7 @@ from dfbench.results.card import (
     ResultCard,
     Times,
     card_name,
+    eval_folder,
     role_of,
 )
 from dfbench.results.environment import environment
@@ -94,7 +95,7 @@ def score(
         without `allow_leak`, test clips that were trained on.
     """
     cell = _cell(handed)
-    folder = places.runs_dir / _run_name(cell) / "evals" / folder_name(cell.eval)
+    folder = places.runs_dir / _run_name(cell) / "evals" / eval_folder(cell)
     path = folder / card_name(cell)
     if path.exists() and not overwrite:
         raise UserError(f"{path}: there already; --overwrite scores again")

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from dfbench.config import ScoringConfig, from_dict, hash_values, to_dict, training_hash
+from dfbench.degradations import parse_degradations
 from dfbench.errors import UserError, one_line
 from dfbench.eval.doubts import coverage_of
 from dfbench.eval.measure import measure
@@ -158,6 +159,11 @@ def _cell_differences(stored: StoredCard) -> Iterator[Difference]:
     evaluated = card.config.get("eval", ABSENT)
     if not isinstance(evaluated, list) or cell.eval not in evaluated:
         yield Difference(field="config.eval", card=evaluated, found=[cell.eval], by=by)
+    degrade = [cell.degrade] if cell.degrade else []
+    yield from differences(card.config.get("degrade", []), degrade, "config.degrade", by)
+    if cell.degrade and not _is_degradation(cell.degrade):
+        by = "a degradation is written as"
+        yield Difference(field="cell.degrade", card=cell.degrade, found="jpeg:50", by=by)
     trained_here = card.origin == "run"
     if trained_here != (card.training is not None):
         yield Difference(
@@ -166,6 +172,14 @@ def _cell_differences(stored: StoredCard) -> Iterator[Difference]:
             found="a training" if trained_here else ABSENT,
             by=f"its origin '{card.origin}' asks for",
         )
+
+
+def _is_degradation(text: str) -> bool:
+    """Return whether a text is one degradation, written as cards have it."""
+    try:
+        return [one.text for one in parse_degradations([text], "")] == [text]
+    except UserError:
+        return False
 
 
 def _hash_differences(stored: StoredCard) -> Iterator[Difference]:

@@ -32,6 +32,9 @@ def _differences(card: ResultCard, protocol: Protocol) -> Iterator[Difference]:
         yield Difference(field="cell.eval", card=cell.eval, found=list(cells.eval), by=by)
     if cell.train and cell.train not in cells.train:
         yield Difference(field="cell.train", card=cell.train, found=list(cells.train), by=by)
+    if cell.degrade and not any(cell.degrade in run.degrade for run in protocol.runs):
+        known = list(protocol.runs[0].degrade)
+        yield Difference(field="cell.degrade", card=cell.degrade, found=known, by=by)
     if card.origin == "scores":  # another detector, scored by the protocol's rules
         scoring = to_dict(protocol.runs[0])["scoring"]
         yield from differences(card.config.get("scoring"), scoring, "config.scoring", by)
@@ -45,7 +48,8 @@ def _differences(card: ResultCard, protocol: Protocol) -> Iterator[Difference]:
         said = [cell.model, cell.train, cell.seed]
         yield Difference(field="cell", card=said, found="no such training", by=by)
         return
-    config = to_dict(replace(runs[0], eval=(cell.eval,)))
+    degrade = (cell.degrade,) if cell.degrade else ()
+    config = to_dict(replace(runs[0], eval=(cell.eval,), degrade=degrade))
     yield from differences(_result(card.config), _result(config), "config", by)
 
 
