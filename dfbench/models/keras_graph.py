@@ -29,6 +29,7 @@ from jax import Array
 
 from dfbench.errors import UserError
 from dfbench.models import lowering
+from dfbench.models.cam import feature_map
 from dfbench.models.layers import BatchNorm, drop
 
 Path = tuple[str, ...]  # ("conv1_bn", "scale"): the parts of a dotted name
@@ -246,6 +247,16 @@ class _Depthwise(keras.layers.DepthwiseConv2D):  # type: ignore[misc,name-define
         return y + jnp.asarray(self.bias.value) if self.use_bias else y
 
 
+class _AveragePool(keras.layers.GlobalAveragePooling2D):  # type: ignore[misc,name-defined,unused-ignore]
+    def call(self, inputs: Array) -> Any:
+        return super().call(feature_map(inputs))
+
+
+class _MaxPool(keras.layers.GlobalMaxPooling2D):  # type: ignore[misc,name-defined,unused-ignore]
+    def call(self, inputs: Array) -> Any:
+        return super().call(feature_map(inputs))
+
+
 def _is_plain_depthwise(layer: Any) -> bool:
     return isinstance(layer, keras.layers.DepthwiseConv2D) and (
         (layer.kernel_size, layer.strides, layer.dilation_rate) == ((3, 3), (1, 1), (1, 1))
@@ -272,6 +283,10 @@ def _replace(layer: Any) -> None:
         layer.__class__ = _Normalization
     elif _is_plain_depthwise(layer):
         layer.__class__ = _Depthwise
+    elif isinstance(layer, keras.layers.GlobalAveragePooling2D):
+        layer.__class__ = _AveragePool
+    elif isinstance(layer, keras.layers.GlobalMaxPooling2D):
+        layer.__class__ = _MaxPool
 
 
 def run_graph(

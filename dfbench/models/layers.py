@@ -17,6 +17,7 @@ from jaxtyping import Float
 from dfbench.config import ModelConfig
 from dfbench.errors import UserError
 from dfbench.models import lowering
+from dfbench.models.cam import feature_map
 from dfbench.models.names import dotted
 
 _lecun_normal = nnx.initializers.lecun_normal()
@@ -142,7 +143,7 @@ def pool(
 ) -> Float[Array, "batch channel"]:
     """Return one float32 number a channel."""
     reduce = jnp.mean if how == "average" else jnp.max
-    return reduce(x.astype(jnp.float32), (1, 2))
+    return reduce(feature_map(x).astype(jnp.float32), (1, 2))
 
 
 class Dropout(nnx.Module):

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from dfbench.config import ModelConfig
 from dfbench.errors import UserError
 from dfbench.models import lowering
+from dfbench.models.cam import feature_map
 from dfbench.models.inputs import image_channels
 from dfbench.models.layers import BatchNorm, Head, drawn_flat
 from dfbench.models.registry import register
@@ -76,7 +77,7 @@ def meso_features(
 ) -> Float[Array, "batch feature"]:
     """Run four stages, each followed by ReLU, then batch norm, then max-pool, and flatten."""
     for stage, norm, window in zip(stages, norms, WINDOWS, strict=True):
-        x = lowering.max_pool(norm(nnx.relu(stage(x))), window)
+        x = lowering.max_pool(feature_map(norm(nnx.relu(stage(x)))), window)
     return x.reshape(x.shape[0], -1)
 
 
