@@ -66,7 +66,7 @@ def leaderboard_csv(cards: Sequence[StoredCard], out: Path) -> str:
         *(*COUNTS, "overlapping_clips", "leak_allowed", "config_hash", "training_hash"),
         *("created", "dfbench", "git_commit", "git_dirty", "card"),
     ]
-    return _csv([head, *(_row(stored, metrics, out) for stored in cards)])
+    return csv_text([head, *(_row(stored, metrics, out) for stored in cards)])
 
 
 def _metrics(cards: Iterable[StoredCard]) -> list[str]:
@@ -96,10 +96,11 @@ def _row(stored: StoredCard, metrics: Sequence[str], out: Path) -> list[object]:
 def published_csv(published: Sequence[PublishedResult]) -> str:
     """Return the numbers of others in the columns of their files."""
     checked = {True: "yes", False: "no"}
-    return _csv([COLUMNS, *((*astuple(one)[:-1], checked[one.checked]) for one in published)])
+    return csv_text([COLUMNS, *((*astuple(one)[:-1], checked[one.checked]) for one in published)])
 
 
-def _csv(rows: Iterable[Sequence[object]]) -> str:
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Return rows as CSV that is safe to open in a spreadsheet."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([_harmless(value) for value in row] for row in rows)

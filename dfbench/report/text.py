@@ -34,7 +34,7 @@ def matrix_text(cards: Sequence[ResultCard], width: int = 100) -> str:
     first = ["", "model, trained on", *(short(row_label(row), 44) for row in table.rows)]
     columns = [_column(table, j) for j in range(len(table.columns))]
     blocks = [
-        "\n".join(_lines([first, *(columns[j] for j in block)]))
+        "\n".join(aligned([first, *(columns[j] for j in block)]))
         for block in _blocks(_width(first), [_width(c) for c in columns], width)
     ]
     notes = [
@@ -72,7 +72,8 @@ def _blocks(first: int, widths: Sequence[int], width: int) -> list[list[int]]:
     return blocks
 
 
-def _lines(columns: Sequence[Sequence[str]]) -> list[str]:
+def aligned(columns: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, of whatever script."""
     widths = [_width(column) for column in columns]
     return [
         "  ".join(_pad(text, size) for text, size in zip(line, widths, strict=True)).rstrip()
