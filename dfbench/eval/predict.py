@@ -1,11 +1,11 @@
-"""Logits of a whole split, on all devices; or the features that they are made of."""
+"""Logits of a whole split, on all devices; or features, or places, that they are made of."""
 
 # mypy: disallow-subclassing-any=False
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -13,11 +13,14 @@ from flax import nnx
 from jaxtyping import Float
 
 from dfbench.errors import UserError
+from dfbench.models.cam import evidence
 from dfbench.models.registry import ModelSpec
 from dfbench.progress import Progress
 from dfbench.train.augment import prepare_images
 from dfbench.train.parallel import Batch, pmap_predict
 from dfbench.train.state import Networks, TrainState
+
+Output = Literal["logits", "features", "evidence"]
 
 
 def predict(
@@ -46,7 +49,7 @@ def predict(
         UserError: A logit is not finite.
         ValueError: An example is missing, or comes twice.
     """
-    logits = _outputs(state, networks, batches, n, devices, progress, head=True)
+    logits = _outputs(state, networks, batches, n, devices, progress, "logits")
     if not np.all(np.isfinite(logits)):
         raise UserError(
             "the model's logits are not finite: the training diverged; "
@@ -69,7 +72,24 @@ def features(
         UserError: The network has no part `head`.
         ValueError: An example is missing, or comes twice.
     """
-    return _outputs(state, networks, batches, n, None, progress, head=False)
+    return _outputs(state, networks, batches, n, None, progress, "features")
+
+
+def evidence_maps(
+    state: TrainState,
+    networks: Networks,
+    batches: Iterable[Batch],
+    n: int,
+    *,
+    progress: Progress | None = None,
+) -> Float[np.ndarray, "n map_height map_width"]:
+    """Return what each place adds to the logit (`models.cam`), float32; as for `predict`.
+
+    Raises:
+        UserError: The network shows no feature map.
+        ValueError: An example is missing, or comes twice.
+    """
+    return _outputs(state, networks, batches, n, None, progress, "evidence")
 
 
 def _outputs(
@@ -79,11 +99,10 @@ def _outputs(
     n: int,
     devices: int | None,
     progress: Progress | None,
-    *,
-    head: bool,
+    output: Output,
 ) -> Float[np.ndarray, "n ..."]:
     count = len(jax.local_devices()[:devices])
-    run = _compiled(networks.graphdef_eval, networks.spec, count, head)
+    run = _compiled(networks.graphdef_eval, networks.spec, count, output)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     outputs = np.zeros((n, 0), np.float32)
     seen = np.zeros(n, np.int64)
@@ -116,7 +135,7 @@ class _NoHead(nnx.Module):
 
 @functools.lru_cache(maxsize=8)
 def _compiled(
-    graphdef: nnx.GraphDef[Any], spec: ModelSpec, devices: int, head: bool
+    graphdef: nnx.GraphDef[Any], spec: ModelSpec, devices: int, output: Output
 ) -> Callable[[Any, Batch], np.ndarray]:
     def device_predict(variables: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
         model = nnx.merge(
@@ -125,11 +144,14 @@ def _compiled(
             nnx.State(variables["batch_stats"]),
             copy=True,
         )
-        if not head:
+        images = prepare_images(batch["image"], spec)
+        if output == "evidence":
+            return evidence(model, images)
+        if output == "features":
             if not hasattr(model, "head"):
                 raise UserError(f"the network '{spec.name}' has no part 'head' to take features at")
             model.head = _NoHead()
-        outputs: jax.Array = model(prepare_images(batch["image"], spec))
+        outputs: jax.Array = model(images)
         return outputs
 
     return pmap_predict(device_predict, devices=devices)

@@ -268,16 +268,25 @@ def score_classical(
     Raises:
       UserError: no such training, or a model file that is not the one it was trained with.
     """
+    return _score(*load_classical(run_dir, reporter), view, places, reporter, degradation)
+
+
+def load_classical(run_dir: Path, reporter: Reporter = SILENT) -> tuple[Detector, Models]:
+    """Read a finished training, and find the model files that its features need.
+
+    Raises:
+      UserError: no such training, or a model file that is not the one it was trained with.
+    """
     detector = load(run_dir / BEST)
     spec, recipe = CLASSICAL[detector.facts.model], detector.facts.recipe
-    models = Models()
-    if spec.features != "sift":
-        require("dlib", spec.name)
-        models = Models(
-            landmarks=_same_file(LANDMARKS, recipe.landmark_model, reporter),
-            embedding=_same_file(EMBEDDING, recipe.embedding_model, reporter),
-        )
-    return _score(detector, models, view, places, reporter, degradation)
+    if spec.features == "sift":
+        return detector, Models()
+    require("dlib", spec.name)
+    models = Models(
+        landmarks=_same_file(LANDMARKS, recipe.landmark_model, reporter),
+        embedding=_same_file(EMBEDDING, recipe.embedding_model, reporter),
+    )
+    return detector, models
 
 
 def _same_file(wanted: ModelFile, sha256: str, reporter: Reporter) -> Path | None:
