@@ -1,7 +1,7 @@
 """The command line: the table of commands, and what all of them share.
 
-Exit status: 0 done, 1 a fault of ours, 2 the user's input, 3 a matrix some cells of which failed,
-130 interrupted.
+Exit status: 0 done, 1 a fault of ours, 2 the user's input, 3 a matrix some cells of which failed or
+files of which none could be scored, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from dfbench import __version__, options
-from dfbench.commands import data, matrix, pages, protocols, report, runs, score, verify
+from dfbench.commands import data, matrix, pages, predict, protocols, report, runs, score, verify
 from dfbench.errors import UserError, nearest, one_line
 
 
@@ -127,6 +127,11 @@ COMMANDS: dict[str, Command] = {
     "models": (runs.models, "list the networks", options.named_list_options),
     "train": (runs.train, "train one detector", options.training_options),
     "eval": (runs.evaluate, "score a finished training on other datasets", options.eval_options),
+    "predict": (
+        predict.predict,
+        "score the faces of images and videos that nobody labelled",
+        predict.add_options,
+    ),
     "score": (
         score.score,
         "give a detector from anywhere a result card, by its scores",

@@ -152,7 +152,7 @@ def _recipe(
     notes = ()
     if any(recipe != recipes[0] for recipe in recipes):
         notes = (
-            f"the datasets that were trained on are cut in several ways; here as {datasets[0].name}",
+            f"the training datasets are cut in several ways; files are as {datasets[0].name} is",
         )
     return recipes[0], notes
 

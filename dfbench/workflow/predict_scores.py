@@ -60,9 +60,7 @@ class CropScorer:
         with self._reporter.bar(title, "crop") as progress:
             if not self.classical:
                 state, networks = self._network
-                return predict(
-                    state, networks, self._batches(crops), len(crops), progress=progress
-                )
+                return predict(state, networks, self._batches(crops), len(crops), progress=progress)
             fitted, models = self._fitted
             found = []
             for done, crop in enumerate(crops, 1):
