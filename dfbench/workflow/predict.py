@@ -161,11 +161,12 @@ def _file(
     one: Found, logits: Float32[np.ndarray, " n"], detector: TrainedDetector
 ) -> FilePrediction:
     kind = "image" if is_image(one.input.path) else "video"
+    looked = {crop.frame for crop in one.crops} | {frame for frame, _ in one.result.misses}
     empty = FilePrediction(
-        file=str(one.input.path), kind=kind, reason=one.result.reason, frames=one.result.wanted
+        file=str(one.input.path), kind=kind, reason=one.result.reason, frames=len(looked)
     )
     if not one.crops:
-        return empty if one.result.reason else dataclasses.replace(empty, reason="no face found")
+        return empty
     faces = _faces(one, logits, detector.temperature)
     tracks = _tracks(faces, logits, detector)
     highest = max(tracks, key=lambda track: track.p_fake)

@@ -99,19 +99,20 @@ def _pictures(
 def _annotated(
     image: RGB, file: FilePrediction, frame: int, detector: TrainedDetector, *, most: int = 1920
 ) -> RGB:
-    several = len(file.tracks) > 1
+    fake = {track.track: track.fake for track in file.tracks}  # whatever the frame alone says
     marks = [
-        Mark(
-            face.box,
-            f"face {face.track}: {face.p_fake:.3f}" if several else f"{face.p_fake:.3f}",
-            face.p_fake >= detector.threshold,
-        )
+        Mark(face.box, _mark_text(face, file, fake[face.track]), fake[face.track])
         for face in file.faces
         if face.frame == frame
     ]
     at = next((f"{face.time_s:.2f} s   " for face in file.faces if face.frame == frame), "")
     says = f"P(fake) by {detector.config.model.name}; called fake from {detector.threshold:.3g}"
     return annotated(image, marks, says if file.kind == "image" else at + says, most=most)
+
+
+def _mark_text(face: FaceScore, file: FilePrediction, fake: bool) -> str:
+    who = f"face {face.track}: " if len(file.tracks) > 1 else ""
+    return f"{who}{face.p_fake:.3f} ({'fake' if fake else 'real'})"
 
 
 def _jpeg(picture: RGB) -> bytes:
@@ -140,19 +141,21 @@ def _video(one: Found, file: FilePrediction, detector: TrainedDetector, frames: 
 
 
 def _timeline(one: Found, file: FilePrediction, detector: TrainedDetector) -> bytes:
+    looked = sorted({face.frame for face in file.faces} | {n for n, _ in one.result.misses})
     lines = []
     for track in file.tracks:
-        faces = [face for face in file.faces if face.track == track.track]
+        faces = {face.frame: face for face in file.faces if face.track == track.track}
+        # From its first to its last frame; where it was not found, the line breaks.
+        places = [faces.get(n) for n in looked if min(faces) <= n <= max(faces)]
         lines.append(
             Line(
                 f"face {track.track}",
-                np.array([face.time_s for face in faces]),
-                np.array([face.p_fake for face in faces]),
+                np.array([face.time_s if face else np.nan for face in places]),
+                np.array([face.p_fake if face else np.nan for face in places]),
                 track.p_fake,
             )
         )
-    times = [face.time_s for face in file.faces]
-    figure = timeline(one.input.path.name, lines, detector.threshold, (min(times), max(times)))
+    figure = timeline(one.input.path.name, lines, detector.threshold)
     return encode(figure, "png")
 
 

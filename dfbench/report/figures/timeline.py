@@ -25,39 +25,38 @@ class Line:
     """A face's scores."""
 
     name: str
-    at: Float[np.ndarray, " frames"]  # seconds, rising
+    at: Float[np.ndarray, " frames"]  # seconds, rising; NaN where there is no score
     score: Float[np.ndarray, " frames"]  # P(fake)
     together: float  # of the frames together
 
 
 @styled
-def timeline(
-    title: str, lines: Sequence[Line], threshold: float, span: tuple[float, float]
-) -> Figure:
+def timeline(title: str, lines: Sequence[Line], threshold: float) -> Figure:
     """Draw a line a face; of more than `SHOWN` those with the highest scores.
 
     Args:
       title: Name of the file.
       lines: At least one.
       threshold: Of P(fake).
-      span: First and last second that were looked at, with a face or without.
     """
     figure = canvas(3.0, 6.4)
     axes = figure.subplots()
     ranked = sorted(lines, key=lambda line: -line.together)[:SHOWN]
     axes.axhline(threshold, color=MUTED, lw=0.9, ls=":")
-    axes.text(1, threshold, f" {threshold:.3g}", transform=axes.get_yaxis_transform(),
-              color=MUTED, fontsize=7.5, va="center")  # fmt: skip
+    axes.text(1, threshold, f"called fake from {threshold:.3g}",
+              transform=axes.get_yaxis_transform(), color=MUTED, fontsize=7.5, ha="right",
+              va="bottom" if threshold < 0.9 else "top")  # fmt: skip
     shown = [line for line in lines if line in ranked]
     for line, colour, marker in zip(shown, COLOURS, MARKERS, strict=False):
-        label = f"{line.name}: {line.together:.3f} over {len(line.at)} frames"
+        label = f"{line.name}: {line.together:.3f} over {int(np.isfinite(line.at).sum())} frames"
         axes.plot(
             line.at, line.score, color=colour, lw=1.2, marker=marker, ms=3.6, label=label,
             clip_on=False,
         )  # fmt: skip
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
-    first, last = span
+    times = np.concatenate([line.at for line in lines])
+    first, last = float(np.nanmin(times)), float(np.nanmax(times))
     axes.set_xlim((first, last) if last > first else (first - 0.5, first + 0.5))
     axes.xaxis.set_major_locator(MaxNLocator(8))
     axes.set(xlabel="time in the video, s", ylabel="P(fake)")
