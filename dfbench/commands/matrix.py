@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 
 from dfbench import options
 from dfbench.commands.setup import places_of, start
+from dfbench.config import named
 from dfbench.errors import UserError, one_line
 from dfbench.protocols import Cells, expand, refuse_fixed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dfbench.results.card import ResultCard
     from dfbench.workflow.matrix import Outcome
 
 CELLS_FAILED = 3  # exit status
@@ -52,7 +56,8 @@ def matrix(args: argparse.Namespace) -> int:
     cards = [outcome.card for outcome in outcomes if outcome.card]
     if cards:
         pages = write_pages([places.runs_dir], places.runs_dir / "leaderboard", watch.reporter)
-        print(matrix_text(cards))
+        print(matrix_text([card for card in cards if not card.cell.degrade]))
+        print_robustness((o.card, o.path) for o in outcomes if o.card and o.path)
         for page in pages:
             print(f"page: {page}")
     if args.oracle and cards:
@@ -79,15 +84,30 @@ def summary(outcomes: Sequence[Outcome], chosen: options.Selection) -> str:
                 config = chosen.configs[outcome.training]
                 if outcome.reason == reason:
                     lines.append(
-                        f"  {config.model.name}, trained on {config.train}, seed {config.seed}, "
+                        f"  {named(config)}, trained on {config.train}, seed {config.seed}, "
                         f"scored on {outcome.spec}"
                     )
     return "\n".join(map(one_line, lines))
 
 
+def print_robustness(made: Iterable[tuple[ResultCard, Path]]) -> None:
+    """Print what degraded crops change, and draw it into the runs' folders."""
+    cards = list(made)
+    if not any(card.cell.degrade for card, _ in cards):
+        return
+    from dfbench.report.robustness import sweeps_text
+    from dfbench.results.store import StoredCard
+    from dfbench.workflow.robustness import write_sweeps
+
+    sweeps, pictures = write_sweeps([StoredCard(path, card) for card, path in cards])
+    print(f"\n{sweeps_text(sweeps)}")
+    for picture in pictures:
+        print(f"sweep: {picture}")
+
+
 def oracle_text(outcomes: Sequence[Outcome]) -> str:
     """Return what the oracle gaps of the cells are, in short; they stand in the cards."""
-    cards = [outcome.card for outcome in outcomes if outcome.card]
+    cards = [o.card for o in outcomes if o.card and not o.card.cell.degrade]
     gains = [c.oracle.gain for c in cards if c.oracle and c.oracle.gain is not None]
     lines = []
     if gains:

@@ -7,8 +7,9 @@ import dataclasses
 import json
 
 from dfbench import config, options
-from dfbench.commands.matrix import oracle_text
+from dfbench.commands.matrix import oracle_text, print_robustness
 from dfbench.commands.setup import places_of, start
+from dfbench.degradations import parse_degradations
 
 
 def run(args: argparse.Namespace) -> None:
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> None:
         if len(configs) > 1 and spec is None and status == "training":
             one = configs[training]
             reporter.say(
-                f"\n[{training + 1}/{len(configs)}] {one.model.name}, trained on {one.train}"
+                f"\n[{training + 1}/{len(configs)}] {config.named(one)}, trained on {one.train}"
             )
 
     places = places_of(args)
@@ -41,7 +42,9 @@ def run(args: argparse.Namespace) -> None:
     )
     outcomes = make_cells(configs, places, plan, watch=watch, reporter=reporter)
     pages = write_pages([places.runs_dir], places.runs_dir / "leaderboard", reporter)
-    print(matrix_text([outcome.card for outcome in outcomes if outcome.card]))
+    made = [(one.card, one.path) for one in outcomes if one.card and one.path]
+    print(matrix_text([card for card, _ in made if not card.cell.degrade]))
+    print_robustness(made)
     if args.oracle:
         print(oracle_text(outcomes))
     for outcome in outcomes:
@@ -69,23 +72,30 @@ def train(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Score a finished training on the test split of other datasets."""
+    degrade = parse_degradations(args.degrade, "--degrade")
     settings = args.run / "config.toml"
     reporter = start(*([config.read_toml(settings)] if settings.is_file() else []))
     from dfbench.workflow.evaluate import evaluate as score
     from dfbench.workflow.pages import matrix_text
 
     places = dataclasses.replace(places_of(args), runs_dir=args.run.parent)
+    made = []
     for spec in args.eval:
-        card, path = score(
-            args.run,
-            spec,
-            places,
-            overwrite=args.overwrite,
-            allow_leak=args.allow_leak,
-            reporter=reporter,
-        )
-        print(matrix_text([card]))
-        print(f"card: {path}")
+        for one in ("", *(d.text for d in degrade)):
+            card, path = score(
+                args.run,
+                spec,
+                places,
+                degrade=one,
+                overwrite=args.overwrite,
+                allow_leak=args.allow_leak,
+                reporter=reporter,
+            )
+            made.append((card, path))
+            if not one:
+                print(matrix_text([card]))
+            print(f"card: {path}")
+    print_robustness(made)
 
 
 def models(args: argparse.Namespace) -> None:

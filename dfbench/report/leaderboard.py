@@ -37,21 +37,24 @@ def write_leaderboard(
     """
     ordered = sorted(cards, key=sort_key)
     plain_cards = [stored.card for stored in ordered]
+    clean = [card for card in plain_cards if not card.cell.degrade]
     out.mkdir(parents=True, exist_ok=True)
     picture = out / "matrix.png"
-    if cards:
-        write_matrix_png(plain_cards, picture)
+    if clean:
+        write_matrix_png(clean, picture)
     else:
         picture.unlink(missing_ok=True)
     texts = {
-        "README.md": leaderboard_markdown(ordered, out, picture.name, standings, published),
+        "README.md": leaderboard_markdown(
+            ordered, out, picture.name if clean else None, standings, published
+        ),
         "index.html": leaderboard_html(plain_cards, standings, published),
         "leaderboard.csv": leaderboard_csv(ordered, out),
         "published.csv": published_csv(published),
     }
     for name, text in texts.items():
         _write(out / name, text)
-    return [*(out / name for name in texts), *([picture] if cards else [])]
+    return [*(out / name for name in texts), *([picture] if clean else [])]
 
 
 def leaderboard_csv(cards: Sequence[StoredCard], out: Path) -> str:

@@ -37,6 +37,7 @@ from dfbench.report.published import (
     value_notes,
 )
 from dfbench.report.ranking import explain, group_title, interval, rank_text, seeds_words
+from dfbench.report.robustness import LEAD, SECTION, robustness_tables
 from dfbench.results.card import Coverage, DatasetFingerprint, Metric, ResultCard
 from dfbench.results.standings import Standing, StandingGroup
 from dfbench.results.store import SUFFIX, StoredCard
@@ -82,7 +83,7 @@ def leaderboard_markdown(
     if not cards:
         parts = ["# Cross-dataset leaderboard", EMPTY, *_published(published)]
         return "\n\n".join(parts) + "\n"
-    table = matrix(stored.card for stored in cards)
+    table = matrix(stored.card for stored in cards if not stored.card.cell.degrade)
     data = unique_data(stored.card for stored in cards)
     word = "card" if len(cards) == 1 else "cards"
     parts = [
@@ -98,6 +99,7 @@ def leaderboard_markdown(
     parts += [
         "`index.html` beside this page has this table for every metric, to sort and to filter.",
         *_ranking(standings, table),
+        *_robustness(stored.card for stored in cards),
         "## How to read it",
         _bullets(_how_to_read(table)),
         "## All metrics",
@@ -232,6 +234,15 @@ def _ranking(groups: Sequence[StandingGroup], table: Matrix) -> list[str]:
             _table(head, body),
             escape(" ".join(line for line in lines if line)),
         ]
+    return parts
+
+
+def _robustness(cards: Iterable[ResultCard]) -> list[str]:
+    tables = robustness_tables(cards)
+    parts = [f"## {SECTION}", LEAD] if tables else []
+    for one in tables:
+        body = [[escape(text) for text in row] for row in one.rows]
+        parts += [f"### {escape(one.title)}", _table([escape(text) for text in one.head], body)]
     return parts
 
 

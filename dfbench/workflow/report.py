@@ -24,7 +24,12 @@ from dfbench.paths import folder_name
 from dfbench.progress import SILENT, Reporter
 from dfbench.report.figures.evaluation import Crop, Evaluation
 from dfbench.report.figures.page import Section, page
-from dfbench.report.figures.sections import Files, dataset_section, overview_section
+from dfbench.report.figures.sections import (
+    Files,
+    dataset_section,
+    overview_section,
+    robustness_section,
+)
 from dfbench.report.figures.style import Format
 from dfbench.report.figures.wrong import timeline_rows, wrong_frames
 from dfbench.results.card import DatasetFingerprint, ResultCard
@@ -32,6 +37,7 @@ from dfbench.results.store import SCORES, StoredCard, load_cards
 from dfbench.train.history import read_history
 from dfbench.workflow.leaks import SPLIT
 from dfbench.workflow.record import read_record
+from dfbench.workflow.robustness import sweeps_of
 from dfbench.workflow.training import CONFIG, HISTORY
 
 PAGE = "index.html"
@@ -65,10 +71,13 @@ def report(
       UserError: no finished training, no evaluation or those of several detectors in `run`, scores
         that do not belong to their card, or a file that cannot be written.
     """
-    stored = _cards(run)
+    every = _cards(run)
+    # Degraded crops share a section; a folder of nothing else is shown in full.
+    stored = [one for one in every if not one.card.cell.degrade] or every
+    sweeps = sweeps_of(every)
     evaluations = []
     for one in stored:
-        reporter.say(one_line(f"reading the scores of {one.card.cell.eval}"))
+        reporter.say(one_line(f"reading the scores of {one.card.cell.scored}"))
         evaluations.append(_evaluation(one, data_dir, faces))
     sections: list[Section] = []
     files: Files = {}
@@ -76,6 +85,7 @@ def report(
     settings = tomli_w.dumps(stored[0].card.config)
     for section, drawn in (
         overview_section(evaluations, history, settings, format),
+        *([robustness_section(sweeps, format)] if sweeps else []),
         *(dataset_section(one, format) for one in evaluations),
     ):
         sections.append(section)
@@ -142,7 +152,9 @@ def _evaluation(stored: StoredCard, data_dir: Path, faces: bool) -> Evaluation:
         seconds[row] = place.time_s
     known = [row for row in wrong if row in places]
     missing = [d.name for d in card.datasets.eval if d.name not in here]
-    if not faces:
+    if card.cell.degrade:
+        why = "faces are kept as they were before they were degraded"
+    elif not faces:
         why = "faces were not asked for"
     elif missing:
         why = (
@@ -156,7 +168,7 @@ def _evaluation(stored: StoredCard, data_dir: Path, faces: bool) -> Evaluation:
         card=card,
         scores=scores,
         seconds=seconds,
-        crops=_crops(table, known, places, here) if faces else {},
+        crops=_crops(table, known, places, here) if faces and not card.cell.degrade else {},
         no_crops=why if wrong else "",
     )
 

@@ -12,7 +12,9 @@ from dfbench.report.figures.page import Gallery, Picture, Section, Thumbnail
 from dfbench.report.figures.plates import dataset_plates, part_plates
 from dfbench.report.figures.singles import FACES, face_groups, face_name, single_plates
 from dfbench.report.figures.style import Format, encode
+from dfbench.report.figures.sweep import drawable, sweep_figure
 from dfbench.report.figures.tables import (
+    Table,
     breakdown_table,
     chosen_table,
     coverage_table,
@@ -24,6 +26,14 @@ from dfbench.report.figures.tables import (
     overview_table,
     role_words,
     warnings,
+)
+from dfbench.report.robustness import (
+    CHANGE_NOTE,
+    LEAD,
+    SECTION,
+    SWEEP_HEAD,
+    Sweep,
+    sweep_rows,
 )
 
 Files = dict[str, bytes]  # by name, relative to the page
@@ -44,7 +54,7 @@ def dataset_section(one: Evaluation, format: Format) -> tuple[Section, Files]:
     # The sheet of faces is a file; on the page they are single images, which wrap.
     shown = [p for p in singles if p.name != FACES]
     section = Section(
-        title=one.card.cell.eval,
+        title=one.card.cell.scored,
         lead=role_words(one.card),
         warnings=tuple(warnings(one.card)),
         columns=(
@@ -94,6 +104,39 @@ def overview_section(
     return section, files
 
 
+def robustness_section(sweeps: Sequence[Sweep], format: Format) -> tuple[Section, Files]:
+    """Return the section on degraded crops: of each dataset a table and a figure."""
+    notes = [*[""] * (len(sweeps) - 1), CHANGE_NOTE]
+    pairs = zip(sweeps, notes, strict=True)
+    tables = [Table(s.name, SWEEP_HEAD, tuple(sweep_rows(s)), note) for s, note in pairs]
+    plate = _sweeps(drawable(sweeps))
+    drawn, files = _drawn([plate], format, "")
+    section = Section(
+        title=SECTION,
+        lead=LEAD,
+        columns=(tuple(tables), _of([plate], drawn)),
+        missing=_missing([plate]),
+    )
+    return section, files
+
+
+def _sweeps(sweeps: Sequence[Sweep]) -> Plate:
+    plate = Plate(name="robustness", title="Video AUC by strength")
+    if not sweeps:
+        return plate.without("video AUC is undefined on all degraded crops")
+    said = [
+        f"{sweep.name} clean {interval(sweep.metric)}, "
+        + ", ".join(f"{p.degradation.text} {interval(p.metric)}" for p in sweep.points)
+        for sweep in sweeps
+    ]
+    return plate.showing(
+        sweep_figure(sweeps),
+        alt="; ".join(said),
+        caption="What is stronger is further to the right. Bars, and the grey band of clean "
+        "crops, are bootstrap intervals over videos.",
+    )
+
+
 def _overview(evaluations: Sequence[Evaluation]) -> Plate:
     plate = Plate(name="overview", title="Video AUC by dataset")
     bars = []
@@ -101,7 +144,7 @@ def _overview(evaluations: Sequence[Evaluation]) -> Plate:
         m = one.card.metrics.get("video_auc")
         if m is not None and m.value is not None:
             mark = " †" if one.card.role == "within" else ""
-            bars.append(Bar(one.card.cell.eval, m, mark))
+            bars.append(Bar(one.card.cell.scored, m, mark))
     if not bars:
         return plate.without("video AUC is undefined for every evaluated dataset")
     within = " †: within-dataset." if any(bar.note for bar in bars) else ""

@@ -66,7 +66,8 @@ def role_words(card: ResultCard) -> str:
         "within": ": the test split of the training dataset",
         "across": ": trained on other data",
     }
-    return f"{ROLES[card.role]}{more.get(card.role, '')}"
+    crops = f"; crops degraded by {card.cell.degrade}" if card.cell.degrade else ""
+    return f"{ROLES[card.role]}{more.get(card.role, '')}{crops}"
 
 
 def metrics_table(card: ResultCard, confidence: float) -> Table:
@@ -229,7 +230,7 @@ def overview_table(cards: Sequence[ResultCard], percent: str) -> Table:
         clips = sum(c.clips for c in card.coverage.values())
         found = sum(c.clips_with_crops for c in card.coverage.values())
         said = str(len(warnings(card)) or "")
-        rows.append((card.cell.eval, ROLES[card.role], value, spread, _of(found, clips), said))
+        rows.append((card.cell.scored, ROLES[card.role], value, spread, _of(found, clips), said))
     head = ("dataset", "kind", "video AUC", f"{percent} interval", "videos with a face", "warnings")
     return _table("Evaluated datasets", head, rows)
 

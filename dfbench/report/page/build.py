@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dfbench.report.matrix import Matrix, legend_of_marks, shared, train_label, undefined
 from dfbench.report.measures import MEASURES
 from dfbench.report.page.board import STEPS, Board, board_html, make_board
-from dfbench.report.page.document import document, esc
+from dfbench.report.page.document import document, esc, esc_name
 from dfbench.report.page.published import published_html
 from dfbench.report.page.ranking import ranking_html
 from dfbench.report.published import PublishedResult
+from dfbench.report.robustness import LEAD, SECTION, robustness_tables
 from dfbench.results.card import ResultCard
 from dfbench.results.standings import StandingGroup
 
@@ -31,14 +32,15 @@ def leaderboard_html(
     published: Sequence[PublishedResult],
 ) -> str:
     """Return the page; it loads nothing, and without scripts its tables still show."""
-    board = make_board(cards)
+    clean = [card for card in cards if not card.cell.degrade]
+    board = make_board(clean)
     return document(
         {
             "facts": esc(_facts(board.table, len(cards))) if cards else "",
-            "results": _results(board) if cards else EMPTY,
-            "ranking": ranking_html(standings, board.table),
+            "results": _results(board) if clean else "" if cards else EMPTY,
+            "ranking": ranking_html(standings, board.table) + _robustness(cards),
             "published": published_html(published, opened=not cards),
-            "reading": _reading(board.table) if cards else "",
+            "reading": _reading(board.table) if clean else "",
         },
         board.as_data(),
     )
@@ -108,6 +110,31 @@ def _list(title: str, lines: Sequence[str]) -> str:
         return ""
     items = "".join(f"<li>{esc(line)}</li>" for line in lines)
     return f"<details><summary>{esc(title)} ({len(lines)})</summary><ul>{items}</ul></details>"
+
+
+def _robustness(cards: Sequence[ResultCard]) -> str:
+    """Return the section on degraded crops; empty where there are none."""
+    tables = robustness_tables(cards)
+    if not tables:
+        return ""
+    parts = []
+    for one in tables:
+        heads = "".join(f'<th scope="col">{esc_name(name)}</th>' for name in one.head)
+        body = "".join(
+            f'<tr><th scope="row">{esc_name(name)}</th>'
+            f"{''.join(f'<td>{esc_name(text)}</td>' for text in texts)}</tr>"
+            for name, *texts in one.rows
+        )
+        label = esc(f"{SECTION}, {one.title}")
+        parts.append(
+            f'<h3>{esc_name(one.title)}</h3><div class="scroll" tabindex="0" role="region" '
+            f'aria-label="{label}"><table><thead><tr>{heads}</tr></thead>'
+            f"<tbody>{body}</tbody></table></div>"
+        )
+    return (
+        '<section id="robustness" aria-labelledby="robustness-title">'
+        f'<h2 id="robustness-title">{SECTION}</h2><p>{esc(LEAD)}</p>{"".join(parts)}</section>'
+    )
 
 
 def _reading(table: Matrix) -> str:
