@@ -165,6 +165,7 @@ class ClassicalConfig:
 class RunConfig:
     """One training and its evaluations."""
 
+    system: str = ""  # what a protocol calls this configuration
     train: str = ""  # dataset spec
     eval: tuple[str, ...] = ()  # dataset specs
     degrade: tuple[str, ...] = ()  # "jpeg:50": scored so, too; see docs/robustness.md
@@ -177,6 +178,11 @@ class RunConfig:
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     classical: ClassicalConfig = field(default_factory=ClassicalConfig)
     phases: tuple[PhaseConfig, ...] = ()  # one after the other; none: one of training.epochs
+
+
+def named(config: RunConfig) -> str:
+    """Return what a person calls the detector: its system in a protocol, or its model."""
+    return config.system or config.model.name
 
 
 def phases_of(config: RunConfig) -> tuple[PhaseConfig, ...]:
@@ -329,7 +335,7 @@ def merge(base: Mapping[str, Any], *changes: Mapping[str, Any]) -> dict[str, Any
 # written and hashed, so that results from before them keep their name and their row: such a default
 # must never change.
 _LATER: dict[str, tuple[str, ...]] = {
-    "": ("degrade",),  # of no section
+    "": ("system", "degrade"),  # of no section
     "model": ("input", "pooling"),
     "augment": (
         *("flip_vertical", "warp", "rotate", "shift", "shear", "zoom"),

@@ -57,7 +57,7 @@ def _defaults() -> list[tuple[str, Any]]:
         for part in name.split("."):
             value = value[part]
         # These have options of their own.
-        if name not in ("train", "eval", "degrade", "model.name", "seed"):
+        if name not in ("train", "eval", "degrade", "system", "model.name", "seed"):
             found.append((name, value))
     return found
 

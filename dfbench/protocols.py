@@ -17,6 +17,10 @@
     [by_model.xception.optim]    # where one model needs another setting
     lr = 2e-4
 
+    [systems.vgg16_srm.model]    # a name in `cells.model` that stands for a model and its settings
+    name = "keras:VGG16"
+    input = "srm"
+
 A shipped protocol never changes: another content is another version (`versions.json`).
 """
 
@@ -36,8 +40,8 @@ import msgspec
 from dfbench.config import RunConfig, from_dict, load_toml, merge, to_dict
 from dfbench.errors import UserError, nearest
 
-_KEYS = ("name", "version", "description", "cells", "settings", "by_model")
-_FIXED = ("train", "eval", "seed", "degrade", "model.name")  # by the cells
+_KEYS = ("name", "version", "description", "cells", "settings", "by_model", "systems")
+_FIXED = ("train", "eval", "seed", "degrade", "system", "model.name")  # by the cells
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -47,7 +51,7 @@ class Cells:
 
     train: tuple[str, ...]  # dataset specs
     eval: tuple[str, ...]  # dataset specs, besides the one trained on
-    model: tuple[str, ...]
+    model: tuple[str, ...]  # or names of systems
     seed: tuple[int, ...] = (0,)
     degrade: tuple[str, ...] = ()  # of the scored crops, besides clean
 
@@ -116,7 +120,8 @@ def read_protocol(path: Path, changes: Mapping[str, Any] | None = None) -> Proto
     from_dict(changes, "--set")  # so that the message for a wrong one says where it stands
     refuse_fixed(changes, "--set", "the protocol fixes the cells")
     changed = merge(values.get("settings", {}), changes)
-    by_model = {m: merge(own, changes) for m, own in values.get("by_model", {}).items()}
+    own_settings = {**values.get("by_model", {}), **values.get("systems", {})}
+    by_model = {m: merge(own, changes) for m, own in own_settings.items()}
     runs = expand(protocol.cells, changed, str(path), by_model)
     same = [_result(run) for run in runs] == [_result(run) for run in protocol.runs]
     return replace(protocol, runs=tuple(runs), changed=not same)
@@ -148,7 +153,9 @@ def parse_protocol(values: Mapping[str, Any], origin: str) -> Protocol:
     description = values.get("description", "")
     if not isinstance(description, str):
         raise UserError(f"{origin}: description is {description!r}; it is a text")
-    settings, by_model = (_table(values, key, origin) for key in ("settings", "by_model"))
+    settings, by_model, systems = (
+        _table(values, key, origin) for key in ("settings", "by_model", "systems")
+    )
     cells = _cells(_table(values, "cells", origin), origin)
     refuse_fixed(settings, f"{origin}: settings", "[cells] does that")
     for model in by_model:
@@ -159,13 +166,34 @@ def parse_protocol(values: Mapping[str, Any], origin: str) -> Protocol:
             )
         own = _table(by_model, model, f"{origin}: by_model")
         refuse_fixed(own, f"{origin}: by_model.{model}", "[cells] does that")
+    for system in systems:
+        _check_system(system, _table(systems, system, f"{origin}: systems"), cells, origin)
     return Protocol(
         name=values["name"],
         version=values["version"],
         description=description,
         cells=cells,
-        runs=tuple(expand(cells, settings, origin, by_model)),
+        runs=tuple(expand(cells, settings, origin, {**by_model, **systems})),
     )
+
+
+def _check_system(name: str, own: Mapping[str, Any], cells: Cells, origin: str) -> None:
+    if not _WORD.fullmatch(name):
+        raise UserError(
+            f"{origin}: systems.{name}: a name is made of letters, digits, '_', '.' and '-'"
+        )
+    if name not in cells.model:
+        raise UserError(
+            f"{origin}: systems names '{name}', which is not in cells.model"
+            f"{nearest(name, cells.model)}"
+        )
+    if not isinstance(_table(own, "model", f"{origin}: systems.{name}").get("name"), str):
+        raise UserError(
+            f"{origin}: systems.{name} does not say which model it is: [systems.{name}.model] "
+            'name = "meso4"'
+        )
+    settings = {**own, "model": {k: v for k, v in own["model"].items() if k != "name"}}
+    refuse_fixed(settings, f"{origin}: systems.{name}", "[cells] does that")
 
 
 def expand(
@@ -176,23 +204,23 @@ def expand(
 ) -> list[RunConfig]:
     """Return one configuration a training: models x training datasets x seeds.
 
+    What `by_model` has for an entry of `cells.model` names the model too, if that is a system.
+
     Raises:
       UserError: wrong settings; the message names `origin`.
     """
-    return [
-        from_dict(
-            merge(
-                settings,
-                (by_model or {}).get(model, {}),
-                {"train": train, "eval": cells.eval, "seed": seed, "model": {"name": model}},
-                {"degrade": cells.degrade},
-            ),
-            origin,
-        )
-        for model in cells.model
-        for train in cells.train
-        for seed in cells.seed
-    ]
+    found = []
+    for model in cells.model:
+        own = (by_model or {}).get(model, {})
+        is_system = "name" in own.get("model", {})
+        named = {"system": model} if is_system else {"model": {"name": model}}
+        fixed = {**named, "eval": cells.eval, "degrade": cells.degrade}
+        found += [
+            from_dict(merge(settings, own, fixed, {"train": train, "seed": seed}), origin)
+            for train in cells.train
+            for seed in cells.seed
+        ]
+    return found
 
 
 def _cells(values: Mapping[str, Any], origin: str) -> Cells:
@@ -212,7 +240,7 @@ def _cells(values: Mapping[str, Any], origin: str) -> Cells:
         twice = [entry for entry, count in Counter(entries).items() if count > 1]
         if twice:
             raise UserError(f"{origin}: cells.{axis} names {twice[0]} twice")
-        if "" in entries or not (entries or axis == "degrade"):
+        if "" in entries or not (entries or axis in ("eval", "degrade")):
             raise UserError(f"{origin}: cells.{axis} is empty")
     return cells
 

@@ -84,7 +84,7 @@ def test_a_changed_setting_shows_in_the_name(mine: Path) -> None:
         ({"name": "../x y"}, "name is '../x y'"),
         ({"description": 3}, "description is 3"),
         ({"cells": None}, "cells.train is missing"),
-        ({"cells": {"eval": []}}, "cells.eval is empty"),
+        ({"cells": {"model": []}}, "cells.model is empty"),
         ({"cells": {"train": ""}}, "cells.train is empty"),
         ({"cells": {"trains": "a"}}, "unknown key 'cells.trains'; did you mean 'train'"),
         ({"cells": {"model": [3]}}, "cells: Expected `str`, got `int` - at `$.model[0]`"),
@@ -212,7 +212,7 @@ def test_a_shipped_protocol_leaves_no_crop_to_the_dataset(name: str) -> None:
     """A dataset's own recipe may change; the protocol's numbers must not."""
     for run in protocols.read_protocol(SHIPPED[name]).runs:
         unset = {key for key, value in dataclasses.asdict(run.data).items() if value is None}
-        assert unset <= {"before"}  # by model.input
+        assert unset <= {"before", "split_by", "split_shares"}  # by model.input; of the marked split
 
 
 def test_the_list_of_protocols(capsys: pytest.CaptureFixture[str]) -> None:
@@ -230,3 +230,54 @@ def test_the_list_of_protocols(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(json.loads(capsys.readouterr().out)["runs"]) == 8
     assert cli.main(["protocols", "tyny"]) == 2
     assert "did you mean 'tiny'" in capsys.readouterr().err
+
+
+SYSTEMS = """name = "mine"
+version = "1"
+[cells]
+train = "synth_swap"
+eval = []
+model = ["plain", "noise", "xception"]
+[settings.optim]
+lr = 0.5
+[systems.plain.model]
+name = "meso4"
+[systems.noise]
+model = { name = "meso4", input = "srm" }
+optim = { lr = 0.25 }
+"""
+
+
+def test_a_system_is_a_model_with_settings_and_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(SYSTEMS)
+    runs = protocols.read_protocol(path).runs
+    assert [(c.system, c.model.name, c.model.input, c.optim.lr) for c in runs] == [
+        ("plain", "meso4", "rgb", 0.5),
+        ("noise", "meso4", "srm", 0.25),
+        ("", "xception", "rgb", 0.5),
+    ]
+    assert [config.named(c) for c in runs] == ["plain", "noise", "xception"]
+    assert "system" not in config.to_dict(runs[2])  # as configurations of before
+    assert config.from_dict(config.to_dict(runs[1]), "again") == runs[1]
+    changed_runs = protocols.read_protocol(path, {"optim": {"lr": 0.1}})
+    assert [c.optim.lr for c in changed_runs.runs] == [0.1] * 3
+    assert [c.system for c in changed_runs.runs] == ["plain", "noise", ""]
+    assert changed_runs.label == "mine-1 (changed)"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[systems.plain.model]", "[systems.plian.model]", "'plian', which is not in cells.model"),
+        ('name = "meso4"\n[systems.noise]', "[systems.noise]", "plain does not say which model"),
+        ("lr = 0.25 }", "lr = 0.25 }\nseed = 3", r"systems\.noise: seed cannot be set"),
+        ("[systems.plain.model]", '[systems."a/b".model]', "a name is made of letters"),
+    ],
+)
+def test_a_system_that_makes_no_sense(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "mine.toml"
+    assert old in SYSTEMS
+    path.write_text(SYSTEMS.replace(old, new))
+    with pytest.raises(UserError, match=message):
+        protocols.read_protocol(path)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from dfbench.config import RunConfig, total_epochs
+from dfbench.config import RunConfig, named, total_epochs
 from dfbench.errors import one_line
 from dfbench.progress import Progress, Reporter
 from dfbench.workflow.matrix import Status, cells_of
@@ -84,7 +84,7 @@ class Board:
         config, text = self.configs[number], self.texts[self.current][1]
         said = spec is not None and text == self.texts[number, None][1]  # of the whole training
         if not said and text not in ("waiting", "checking", "training", "scoring"):
-            place = f"{config.model.name}, trained on {config.train}, seed {config.seed}"
+            place = f"{named(config)}, trained on {config.train}, seed {config.seed}"
             place += f", on {spec}" if spec else ""
             self._line(f"[{number + 1}/{len(self.configs)}] {place}: {text}")
 
@@ -127,7 +127,7 @@ class LiveBoard(Board):
             table.add_column(_short(f"on {spec}"), max_width=24)
         for number in self._window():
             config = self.configs[number]
-            own = [config.model.name, config.train, str(config.seed)]
+            own = [named(config), config.train, str(config.seed)]
             cells = [self._cell(number, spec) for spec in (None, *self.specs)]
             table.add_row(*map(_short, own), *cells)
         return table

@@ -21,14 +21,15 @@ class Row:
     """A model, what it was trained on, and with what."""
 
     key: RowKey
+    system: str = ""  # what a protocol calls this configuration
     tag: str = ""  # "#1a2b" tells apart rows of one model and training set
     note: str = ""  # what is different about this one
     handed_in: bool = False  # scores of a detector that was not trained and run here
 
     @property
     def model(self) -> str:
-        """Name of the detector."""
-        return self.key[0]
+        """Name of the detector, and of the system that a protocol makes of it."""
+        return f"{self.key[0]} ({self.system})" if self.system else self.key[0]
 
     @property
     def train(self) -> str:
@@ -150,8 +151,11 @@ def _rows(keys: Sequence[RowKey], cards: Mapping[RowKey, ResultCard]) -> tuple[R
     rows = []
     for key in keys:
         own, origin = of[key]
-        siblings = [of[k][0] for k in keys if k[:2] == key[:2]]
-        row = Row(key=key, handed_in=origin != "run")
+        system = str(own.get("system", ""))
+        siblings = [
+            of[k][0] for k in keys if k[:2] == key[:2] and of[k][0].get("system", "") == system
+        ]
+        row = Row(key=key, system=system, handed_in=origin != "run")
         if len(siblings) > 1:
             names = sorted({name for one in siblings for name in one})
             differ = [n for n in names if any(one.get(n) != own.get(n) for one in siblings)]

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from dfbench.config import RunConfig, from_dict
+from dfbench.config import RunConfig, from_dict, named
 from dfbench.data.audit import LEAKS, Overlap, find_overlap
 from dfbench.data.clips import clip_table
 from dfbench.data.prepared import Prepared
@@ -258,7 +258,7 @@ class _Matrix:
         if isinstance(error, UserError):
             return one_line(str(error))
         config = self.configs[number]
-        what = f"{config.model.name}, trained on {config.train}, seed {config.seed}"
+        what = f"{named(config)}, trained on {config.train}, seed {config.seed}"
         what += f", scored on {spec}" if spec else ""
         with contextlib.suppress(OSError):  # the fault may be a full disk
             self.places.runs_dir.mkdir(parents=True, exist_ok=True)
