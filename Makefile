@@ -30,12 +30,13 @@ lint: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+# A file's tests run in one process, which makes their fixtures once: --dist loadfile.
 test: lint
 	@echo "tests (the heavier ones: make test-all)"
-	$(VENV)/bin/python -m pytest -q -n 2 -m "not slow"
+	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 test-all: lint beam
-	$(VENV)/bin/python -m pytest -q -n 2
+	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile
 
 # Apache Beam in an environment of its own: it needs older versions of what others need too.
 BEAM := .venv-beam

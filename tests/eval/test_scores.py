@@ -256,6 +256,7 @@ def test_what_is_wrong_with_a_csv_file_is_named(text: str, message: str, tmp_pat
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_wrong_value_far_down_a_csv_file_is_found(tmp_path: Path) -> None:
     rows = [f"video{i:06d},0,{i % 2},0.5\n" for i in range(120_000)]  # more than a block
     rows[110_000] = "v,0,1,wrong\n"

@@ -89,6 +89,7 @@ def test_each_class_is_augmented_alike() -> None:
     assert abs(even.mean() - odd.mean()) < 4 * error
 
 
+@pytest.mark.slow
 def test_the_number_of_devices_changes_nothing_but_rounding() -> None:
     batches = [_pairs(16)]
     alone, many = (train(PAIRS, batches, devices=number) for number in (1, 4))

@@ -114,8 +114,8 @@ def test_the_seed_is_an_input_and_gives_the_same_numbers() -> None:
         step = make_train_step(networks, config, (1.0, 1.0))
         given = {**batch, "seed": np.full(16, seed, np.int32)}
         programs.add(str(jax.make_jaxpr(step, axis_env=[(AXIS, 1)])(state, given)))
-        run = pmap_train_step(step, devices=2)
-        assert_trees_equal(jax.device_get(run(state, given)), jax.device_get(run(state, batch)))
+    run = pmap_train_step(step, devices=2)
+    assert_trees_equal(jax.device_get(run(state, given)), jax.device_get(run(state, batch)))
     assert len(programs) == 1
 
 

@@ -33,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         (yours / "fake" / f"broken{number}.mp4").write_bytes(b"")
     config = RunConfig(
         train=f"folder:{mine}",
-        model=ModelConfig(dropout=0.0),
+        model=ModelConfig(dropout=0.0, input_size=128),
         data=DataConfig(detector="none", crop_size=32),
         training=TrainingConfig(epochs=3, batch_size=8),
         scoring=ScoringConfig(batch_size=16, resamples=50),

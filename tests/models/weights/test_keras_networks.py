@@ -99,7 +99,10 @@ def _compare(keras: Any, model: Any, net: Net, name: str, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "theirs", "ours"),
-    [("meso4", _meso4, Meso4), ("mesoinception4", _mesoinception4, MesoInception4)],
+    [
+        ("meso4", _meso4, Meso4),
+        pytest.param("mesoinception4", _mesoinception4, MesoInception4, marks=pytest.mark.slow),
+    ],
 )
 def test_meso(keras: Any, tmp_path: Path, name: str, theirs: Any, ours: Any) -> None:
     net = make_net(name, build=lambda config, rngs: ours(config, input_size=32, rngs=rngs))
