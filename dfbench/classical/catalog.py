@@ -9,14 +9,15 @@ from typing import Any, Literal
 
 from dfbench.errors import UserError
 
-FeatureName = Literal["landmarks", "landmarks_embedding", "sift"]
-Family = Literal["svm_rbf", "svm_linear", "mlp", "logistic", "forest"]
+FeatureName = Literal["landmarks", "landmarks_embedding", "sift", "nothing"]
+Family = Literal["svm_rbf", "svm_linear", "mlp", "logistic", "forest", "always_fake"]
 EXTRA = "pip install 'dfbench[classical]'"
 
 _FEATURES: dict[FeatureName, str] = {
     "landmarks": "grey values at 68 face landmarks",
     "landmarks_embedding": "grey values at 68 face landmarks and a face embedding",
     "sift": "bag of SIFT words",
+    "nothing": "nothing at all",
 }
 _CLASSIFIERS: dict[Family | Literal["best"], str] = {
     "best": "the best of the four classifiers",
@@ -25,6 +26,7 @@ _CLASSIFIERS: dict[Family | Literal["best"], str] = {
     "mlp": "perceptron of one or two hidden layers",
     "logistic": "logistic regression",
     "forest": "random forest of 500 trees",
+    "always_fake": "every crop is fake",
 }
 _FOUR: tuple[Family, ...] = ("svm_rbf", "svm_linear", "mlp", "logistic")
 _FAMILIES: dict[FeatureName, tuple[Family, ...]] = {
@@ -33,6 +35,7 @@ _FAMILIES: dict[FeatureName, tuple[Family, ...]] = {
     "sift": ("svm_rbf", "forest"),
 }
 _UADFV_LAB = "Ortega Andres & Coin Castro, DeepFakes detection lab report, 2021"
+_DFDC = "Forbush, Lopez & Smithers, Deep fakes (final report)"
 _CVCS = "Govi, Poppi & Marinelli, Deep learning for deepfake creation and detection, 2022"
 
 
@@ -63,6 +66,15 @@ def _specs() -> dict[str, ClassicalSpec]:
             )
             for kind, chosen in kinds.items()
         ]
+    found.append(
+        ClassicalSpec(
+            name="always_fake",
+            summary="the baseline that calls every crop fake, and looks at none",
+            features="nothing",
+            families=("always_fake",),
+            paper=_DFDC,
+        )
+    )
     return {spec.name: spec for spec in sorted(found, key=lambda spec: spec.name)}
 
 

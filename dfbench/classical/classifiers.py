@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32
 from sklearn.decomposition import PCA
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
@@ -16,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from dfbench.classical.catalog import Family
+from dfbench.faces.clip import FAKE
 
 TREES = 500
 _LARGEST = 36.0  # log-odds, about as far as a probability in float64 tells from 0 and 1
@@ -31,6 +33,7 @@ def make_pipeline(family: Family, seed: int, jobs: int | None = None) -> Pipelin
         "mlp": lambda: MLPClassifier(max_iter=1000, random_state=seed),
         "logistic": lambda: LogisticRegression(max_iter=5000),
         "forest": lambda: RandomForestClassifier(TREES, random_state=seed, n_jobs=jobs),
+        "always_fake": lambda: DummyClassifier(strategy="constant", constant=FAKE),
     }
     steps = [("scale", StandardScaler()), ("pca", "passthrough"), ("classifier", makers[family]())]
     return Pipeline(steps)
@@ -55,6 +58,7 @@ def make_grid(family: Family, *, coarse: bool, pca: bool) -> Grid:
         },
         "logistic": {"C": wide},
         "forest": {"n_estimators": [TREES]},
+        "always_fake": {},
     }
     grid = {f"classifier__{name}": values for name, values in grids[family].items()}
     if not pca:

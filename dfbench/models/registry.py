@@ -34,6 +34,7 @@ _MODULES = {
     "resnet50": "dfbench.models.resnet",
     "resnet50v1_5": "dfbench.models.resnet",
     "resnet50v2": "dfbench.models.resnet",
+    "small_cnn": "dfbench.models.small_cnn",
     "xception": "dfbench.models.xception",
 }
 _SPECS: dict[str, ModelSpec] = {}

@@ -43,6 +43,7 @@ from dfbench.workflow.training import CONFIG, TRAINED_ON, run_name
 BEST = Path("checkpoints") / "best"  # where networks have theirs
 SEARCH = "search.json"  # every choice of parameters, and its AUC on each fold
 TABLE = "search.md"
+OF_FACES = ("landmarks", "landmarks_embedding")  # features that dlib finds
 UNSEEN = 0.05  # a larger share of crops in which dlib sees no face is worth a warning
 
 
@@ -122,7 +123,7 @@ def check_classical(config: RunConfig) -> ClassicalSpec:
                 f"{name} is for networks; '{spec.name}' is a classical model without it"
             )
     require("skops", spec.name)
-    if spec.features != "sift":
+    if spec.features in OF_FACES:
         require("dlib", spec.name)
     return spec
 
@@ -139,6 +140,8 @@ def _needs(
     """Return the recipe of crops that are scored, and the files that it needs."""
     if spec.features == "sift":
         return FeatureRecipe(name="sift", keypoints=config.classical.keypoints), Models()
+    if spec.features == "nothing":
+        return FeatureRecipe(name="nothing"), Models()
     landmarks, hashed = find_file(LANDMARKS, reporter)
     recipe = FeatureRecipe(name=spec.features, landmark_model=hashed.sha256)
     if spec.features == "landmarks":
@@ -192,7 +195,7 @@ def _fit(
         labels,
         folds,
         weights=crop_weights(labels, config.training),
-        pca=spec.features != "sift",
+        pca=spec.features in OF_FACES,
         coarse=settings.grid == "coarse",
         seed=config.seed,
         jobs=places.jobs,
@@ -279,7 +282,7 @@ def load_classical(run_dir: Path, reporter: Reporter = SILENT) -> tuple[Detector
     """
     detector = load(run_dir / BEST)
     spec, recipe = CLASSICAL[detector.facts.model], detector.facts.recipe
-    if spec.features == "sift":
+    if spec.features not in OF_FACES:
         return detector, Models()
     require("dlib", spec.name)
     models = Models(

@@ -18,7 +18,7 @@ def test_names_tell_features_and_classifier() -> None:
     assert CLASSICAL["sift_forest"].families == ("forest",)
     assert CLASSICAL["landmarks_best"].families == ("svm_rbf", "svm_linear", "mlp", "logistic")
     assert "sift_best" not in CLASSICAL
-    assert len(CLASSICAL) == 12
+    assert len(CLASSICAL) == 13
 
 
 def test_no_name_is_a_networks() -> None:

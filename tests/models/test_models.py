@@ -16,6 +16,7 @@ from dfbench.models.meso4 import Meso4
 from dfbench.models.mesoinception4 import Inception, MesoInception4
 from dfbench.models.registry import get_model
 from dfbench.models.resnet import ResNet, ResNetV2, Unit
+from dfbench.models.small_cnn import SmallCnn
 from dfbench.models.xception import Block, Xception
 
 Build = Callable[[ModelConfig], nnx.Module]
@@ -27,6 +28,10 @@ def _meso4(config: ModelConfig) -> nnx.Module:
 
 def _mesoinception4(config: ModelConfig) -> nnx.Module:
     return MesoInception4(config, input_size=64, rngs=nnx.Rngs(0))
+
+
+def _small_cnn(config: ModelConfig) -> nnx.Module:
+    return SmallCnn(config, input_size=32, rngs=nnx.Rngs(0))
 
 
 def _xception(config: ModelConfig) -> nnx.Module:
@@ -51,6 +56,7 @@ def _resnetv2(config: ModelConfig) -> nnx.Module:
 SMALL_MODELS: dict[str, tuple[Build, int]] = {
     "meso4": (_meso4, 64),
     "mesoinception4": (_mesoinception4, 64),
+    "small_cnn": (_small_cnn, 32),
     "xception": (_xception, 32),
     "midway": (_midway, 32),
     "resnet basic": (_resnet("basic"), 32),
@@ -84,6 +90,11 @@ def _filled(build: Build) -> Any:
 def test_parameters_of_mesonets() -> None:
     assert _parameters(_abstract("meso4")) == 27_977
     assert _parameters(_abstract("mesoinception4")) == 28_615
+
+
+def test_parameters_of_the_small_network_by_hand() -> None:
+    convs = (9 * 3 + 1) * 16 + (9 * 16 + 1) * 32
+    assert _parameters(_abstract("small_cnn")) == convs + (40 * 40 * 32 + 1) * 64 + 65 == 3_282_017
 
 
 def test_branches_of_an_inception_module() -> None:

@@ -34,7 +34,9 @@ def _offer(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
 def test_models_of_the_package() -> None:
     assert {"meso4", "xception"} <= set(model_names())
     assert [spec.name for spec in all_models()] == sorted(model_names())
-    assert all(spec.summary and "arXiv" in spec.paper for spec in all_models())
+    assert all(spec.summary and spec.paper for spec in all_models())
+    # The small network is of a report that is published nowhere else.
+    assert all("arXiv" in spec.paper for spec in all_models() if spec.name != "small_cnn")
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,20 @@ def test_the_other_features_and_classifiers(world: World, model: str) -> None:
     assert check(path).good
 
 
+def test_the_baseline_that_calls_all_fake(world: World) -> None:
+    """It is right as often as there are fakes, and ranks nothing."""
+    run = train(world.config("always_fake"), world.places)
+    card, path = evaluate(run, world.yours, world.places)
+    table = read_scores(path.parent / "scores.parquet")
+    labels = dict(zip(table.video, table.label, strict=True))
+    assert card.metrics["video_auc"].value == 0.5
+    share = np.mean(list(labels.values()))
+    assert card.metrics["video_accuracy"].value == pytest.approx(share)
+    fixed = card.confusion["fixed"]
+    assert fixed.fake_as_real == fixed.real_as_real == 0
+    assert check(path).good
+
+
 def test_folds_by_crop_are_another_training(world: World, folder: Path) -> None:
     config = world.config("landmarks_svm_rbf")
     settings = dataclasses.replace(config.classical, folds_by="crop")
