@@ -14,7 +14,18 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from dfbench import __version__, options
-from dfbench.commands import data, matrix, pages, predict, protocols, report, runs, score, verify
+from dfbench.commands import (
+    data,
+    matrix,
+    pages,
+    predict,
+    protocols,
+    report,
+    runs,
+    score,
+    similar,
+    verify,
+)
 from dfbench.errors import UserError, nearest, one_line
 
 
@@ -123,6 +134,11 @@ COMMANDS: dict[str, Command] = {
         options.export_options,
     ),
     "audit": (data.audit, "say what training and evaluated data share", options.audit_options),
+    "similar": (
+        similar.similar,
+        "find the crops of a dataset that are most like a picture",
+        similar.add_options,
+    ),
     "datasets": (data.datasets, "list the datasets", options.named_list_options),
     "models": (runs.models, "list the networks", options.named_list_options),
     "train": (runs.train, "train one detector", options.training_options),

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float32, Int, Int32
+from jaxtyping import Float32, Int32
 
+from dfbench.data.nearest import unit
 from dfbench.faces.hashing import BITS, BYTES
 
 NEAR = 20  # differing bits of near duplicates, at most
@@ -26,7 +27,6 @@ NEAR = 20  # differing bits of near duplicates, at most
 # of the training had 0.80 at most; 95 % of crops as JPEG of quality 30, or halved, had 0.95.
 ALIKE = 0.9
 AXES = 64  # of features, at most; and half as many as there are clips
-_BLOCK = 2**24  # products at a time: 64 MiB
 
 
 def signs(clips: pa.Table) -> Float32[np.ndarray, "clip 242"]:
@@ -39,25 +39,6 @@ def signs(clips: pa.Table) -> Float32[np.ndarray, "clip 242"]:
 def differing(product: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
     """Return how many bits two hashes differ by, given the product of their signs."""
     return np.asarray((BITS - product) / 2, np.float32)
-
-
-def nearest(
-    known: Float32[np.ndarray, "known f"], asked: Float32[np.ndarray, "asked f"]
-) -> tuple[Int[np.ndarray, " asked"], Float32[np.ndarray, " asked"]]:
-    """Return for each row of `asked` the row of `known` with the largest product, and that.
-
-    Of equal ones the first. Where nothing is known the products are -inf.
-    """
-    at = np.zeros(len(asked), np.int64)
-    product = np.full(len(asked), -np.inf, np.float32)
-    block = max(1, _BLOCK // max(1, len(asked)))
-    for start in range(0, len(known), block):
-        products = asked @ known[start : start + block].T
-        here = products.argmax(axis=1)
-        value = np.take_along_axis(products, here[:, None], axis=1)[:, 0]
-        better = value > product
-        at[better], product[better] = start + here[better], value[better]
-    return at, product
 
 
 def directions(
@@ -77,8 +58,7 @@ def directions(
     variance, axes = np.linalg.eigh(left.T @ left / np.float32(len(left)))
     kept = np.flatnonzero(variance > 1e-6 * variance[-1])[-min(AXES, len(known) // 2) :]
     scaled = (features - means[labels]) @ (axes[:, kept] / np.sqrt(variance[kept]))
-    length = np.linalg.norm(scaled, axis=1, keepdims=True)
-    return np.asarray(np.divide(scaled, length, out=np.zeros_like(scaled), where=length > 0))
+    return unit(scaled)
 
 
 def _mean(rows: Float32[np.ndarray, "n f"]) -> Float32[np.ndarray, " f"]:

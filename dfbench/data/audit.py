@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32
 
-from dfbench.data.alike import ALIKE, NEAR, differing, directions, nearest, signs
+from dfbench.data.alike import ALIKE, NEAR, differing, directions, signs
+from dfbench.data.nearest import nearest
 from dfbench.data.prepared import column
 from dfbench.data.spec import PATH_DATASETS
 from dfbench.faces.clip import REAL, Split
@@ -228,10 +229,10 @@ def _exact(train: pa.Table, evaluated: pa.Table) -> list[_Match]:
 def _near(train: pa.Table, evaluated: pa.Table) -> list[_Match]:
     equal = {match.eval for match in _exact(train, evaluated)}
     at, product = nearest(signs(train), signs(evaluated))
-    bits = differing(product)
+    bits = differing(product[:, 0])
     videos = evaluated["video"].to_pylist()
     return [
-        _Match(videos[row], int(at[row]), int(row), f"{bits[row]:.0f} of {BITS} bits differ")
+        _Match(videos[row], int(at[row, 0]), int(row), f"{bits[row]:.0f} of {BITS} bits differ")
         for row in np.argsort(bits, kind="stable")
         if bits[row] <= NEAR and row not in equal
     ]
@@ -241,10 +242,11 @@ def _alike(train: pa.Table, evaluated: pa.Table, features: Features) -> list[_Ma
     label = column(train, "label")
     known = directions(features.train, label, features.train, label)
     asked = directions(features.eval, column(evaluated, "label"), features.train, label)
-    at, cosine = nearest(known, asked)
+    at, products = nearest(known, asked)
+    cosine = products[:, 0]
     videos = evaluated["video"].to_pylist()
     return [
-        _Match(videos[row], int(at[row]), int(row), f"cosine {cosine[row]:.3f}")
+        _Match(videos[row], int(at[row, 0]), int(row), f"cosine {cosine[row]:.3f}")
         for row in np.argsort(-cosine, kind="stable")
         if cosine[row] >= ALIKE
     ]

@@ -63,29 +63,29 @@ def most_similar(
     Where nothing more is known it is -inf. Arguments as for `nearest`.
     """
     if metric == "cosine":
-        at, found = nearest(_unit(known), _unit(asked), top=top, groups=groups)
+        at, found = nearest(unit(known), unit(asked), top=top, groups=groups)
         return at, np.minimum(found, 1)  # rounding
-    # Of all |k - a|, the smallest has the largest k a - |k|^2 / 2. About the mean, where less is
-    # lost to rounding; the distances of what is found are taken again, without any loss.
-    middle = known.mean(axis=0) if len(known) else np.zeros(known.shape[1], np.float32)
-    moved, wanted = known - middle, asked - middle
-    lengths = np.square(moved).sum(axis=1, keepdims=True)
+    if not len(known):
+        return nearest(known, asked, top=top)
+    # |k - a| is smallest where k a - |k|^2 / 2 is largest. About the mean less is lost to rounding,
+    # and the distances of what is found are taken anew.
+    middle = known.mean(axis=0)
+    moved, half = known - middle, np.float32(-0.5)
+    lengths = half * np.square(moved).sum(axis=1, keepdims=True)
     ones = np.ones((len(asked), 1), np.float32)
     at, found = nearest(
-        np.concatenate([moved, -lengths / 2], axis=1),
-        np.concatenate([wanted, ones], axis=1),
+        np.concatenate([moved, lengths], axis=1),
+        np.concatenate([asked - middle, ones], axis=1),
         top=top,
         groups=groups,
     )
-    missing = np.isneginf(found)
-    if not len(known):
-        return at, found
     distances = np.linalg.norm(known[at] - asked[:, None], axis=2)
-    similarity = np.where(missing, -np.inf, 1 / (1 + distances)).astype(np.float32)
+    similarity = np.where(np.isneginf(found), found, 1 / (1 + distances)).astype(np.float32)
     order = np.argsort(-similarity, axis=1, kind="stable")
     return np.take_along_axis(at, order, axis=1), np.take_along_axis(similarity, order, axis=1)
 
 
-def _unit(rows: Vectors) -> Vectors:
+def unit(rows: Vectors) -> Vectors:
+    """Return rows scaled to length 1; zeros stay."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(np.divide(rows, length, out=np.zeros_like(rows), where=length > 0))

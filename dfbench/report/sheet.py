@@ -1,4 +1,4 @@
-"""Pairs of crops side by side: what training and evaluated data share, to be looked at."""
+"""Crops beside each other, to be looked at: what data share, or what is like a picture."""
 
 from __future__ import annotations
 
@@ -17,41 +17,46 @@ from dfbench.report.picture import DPI, GREY, fold, save
 
 RGB = UInt8[np.ndarray, "height width 3"]
 SIDE = 1.1  # of a crop, in inches
-GAP, APART = 0.04, 0.3  # between the crops of a pair, and between pairs
+GAP, APART = 0.04, 0.3  # between the crops of a group, and between groups
 MARGIN = 0.15
 HEAD, FOOT = 0.34, 0.66  # above a row of crops, and below
 TITLE = 0.55
-LETTERS = 23  # of a clip's name on a line
+LETTERS = 23  # of a crop's name on a line
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A crop of the training data and an evaluated one."""
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """A crop and its name."""
 
-    train: RGB
-    eval: RGB
-    train_name: str
-    eval_name: str
-    shared: str
+    image: RGB
+    name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Crops that stand together, and what is said of them."""
+
+    note: str
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Strip:
-    """A row of pairs of one kind."""
+    """A row of groups."""
 
     title: str
-    pairs: tuple[Pair, ...]
+    groups: tuple[Group, ...]
 
 
-def write_sheet(title: str, strips: Sequence[Strip], path: Path) -> None:
-    """Write rows of pairs as a picture; equal ones give equal bytes."""
-    save(sheet_figure(title, strips), path)
+def write_sheet(title: str, legend: str, strips: Sequence[Strip], path: Path) -> None:
+    """Write rows of crops as a picture; equal ones give equal bytes."""
+    save(sheet_figure(title, legend, strips), path)
 
 
-def sheet_figure(title: str, strips: Sequence[Strip]) -> Figure:
-    """Draw a row of pairs for each strip: left the training data, right the evaluated."""
-    columns = max((len(strip.pairs) for strip in strips), default=0)
-    width = max(2 * MARGIN + columns * (2 * SIDE + GAP + APART) - APART, 6.5)
+def sheet_figure(title: str, legend: str, strips: Sequence[Strip]) -> Figure:
+    """Draw each strip's groups from left to right, below a title and a line that explains them."""
+    widest = max((_width(strip.groups) for strip in strips), default=0)
+    width = max(2 * MARGIN + widest, 6.5)
     height = TITLE + len(strips) * (HEAD + SIDE + FOOT) + MARGIN
     figure = Figure(figsize=(width, height), dpi=DPI)
     FigureCanvasAgg(figure)
@@ -62,24 +67,29 @@ def sheet_figure(title: str, strips: Sequence[Strip]) -> Figure:
         figure.text(x / width, 1 - y / height, text, **style)
 
     write(MARGIN, MARGIN, plain(title), fontsize=10)
-    write(MARGIN, MARGIN + 0.19, "left: training data, right: evaluated", fontsize=7, color=GREY)
+    write(MARGIN, MARGIN + 0.19, plain(legend), fontsize=7, color=GREY)
     for number, strip in enumerate(strips):
         top = TITLE + number * (HEAD + SIDE + FOOT)
         write(MARGIN, top + 0.12, plain(strip.title), fontsize=8, fontweight="bold")
-        for place, pair in enumerate(strip.pairs):
-            left = MARGIN + place * (2 * SIDE + GAP + APART)
-            write(left, top + HEAD + SIDE + 0.04, _line(pair.shared), fontsize=6)
-            crops = ((pair.train, pair.train_name), (pair.eval, pair.eval_name))
-            for k, (image, name) in enumerate(crops):
+        for place, group in enumerate(strip.groups):
+            left = MARGIN + (_width(strip.groups[:place]) + APART if place else 0)
+            write(left, top + HEAD + SIDE + 0.04, _line(group), fontsize=6)
+            for k, tile in enumerate(group.tiles):
                 x, y = left + k * (SIDE + GAP), top + HEAD
                 box = (x / width, 1 - (y + SIDE) / height, SIDE / width, SIDE / height)
                 axes = figure.add_axes(box)
-                axes.imshow(image)
+                axes.imshow(tile.image)
                 axes.set_axis_off()
-                below = fold(plain(name), LETTERS)
+                below = fold(plain(tile.name), LETTERS)
                 write(x, y + SIDE + 0.17, below, fontsize=5.5, color=GREY)
     return figure
 
 
-def _line(text: str) -> str:
-    return fold(plain(text), 2 * LETTERS).replace("\n", " ")
+def _width(groups: Sequence[Group]) -> float:
+    """Return the width of a row of groups, in inches."""
+    tiles = sum(len(group.tiles) * (SIDE + GAP) - GAP for group in groups)
+    return tiles + (len(groups) - 1) * APART
+
+
+def _line(group: Group) -> str:
+    return fold(plain(group.note), len(group.tiles) * LETTERS).replace("\n", " ")

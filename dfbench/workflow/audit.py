@@ -8,30 +8,26 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from jaxtyping import Float32
 
-from dfbench.classical.catalog import is_classical
-from dfbench.config import DataConfig, RunConfig, read_toml
+from dfbench.config import DataConfig
 from dfbench.data.alike import ALIKE, NEAR
 from dfbench.data.audit import TITLES, Features, Finding, Overlap, Place, find_overlap
 from dfbench.data.clips import clip_table, middle_crops
-from dfbench.data.pipeline import SplitView, eval_batches
+from dfbench.data.nearest import Vectors
+from dfbench.data.pipeline import SplitView
 from dfbench.data.prepared import Prepared
 from dfbench.data.records import open_split
-from dfbench.errors import UserError
-from dfbench.eval.predict import features
+from dfbench.errors import UserError, system_errors
 from dfbench.faces.clip import Split
 from dfbench.faces.crop import decode
 from dfbench.faces.images import RGB
 from dfbench.progress import SILENT, Reporter
-from dfbench.report.sheet import Pair, Strip, write_sheet
-from dfbench.train import checkpoint
-from dfbench.train.state import abstract_state, build_networks
+from dfbench.report.sheet import Group, Strip, Tile, write_sheet
+from dfbench.workflow.describe import Describer, run_describer
 from dfbench.workflow.leaks import SPLIT
 from dfbench.workflow.places import Places
 from dfbench.workflow.preparation import prepare_spec
-from dfbench.workflow.record import read_record
-from dfbench.workflow.training import CONFIG, TRAINED_ON
+from dfbench.workflow.training import TRAINED_ON
 
 TABLE, SHEET = "audit.json", "audit.png"
 
@@ -74,14 +70,14 @@ def audit(
     Raises:
       UserError: unusable data, no finished training, or a file that cannot be written.
     """
-    model = _config_of(run_dir) if run_dir else None
+    network = run_describer(run_dir) if run_dir else None
     before = prepare_spec(train, data, places, reporter)
     now = prepare_spec(evaluated, data, places, reporter)
     found = None
-    if run_dir and model:
+    if network:
         found = Features(
-            train=_features(run_dir, model, before, TRAINED_ON, reporter),
-            eval=_features(run_dir, model, now, (SPLIT,), reporter),
+            train=_features(network, before, TRAINED_ON, places, reporter),
+            eval=_features(network, now, (SPLIT,), places, reporter),
         )
     overlap = find_overlap(
         clip_table(before, TRAINED_ON), clip_table(now, (SPLIT,)), features=found
@@ -90,8 +86,8 @@ def audit(
         train=train,
         eval=evaluated,
         near_bits=NEAR,
-        alike_cosine=ALIKE if model else None,
-        model=model.model.name if model else None,
+        alike_cosine=ALIKE if network else None,
+        model=network.name if network else None,
         overlap=overlap,
     )
     try:
@@ -99,7 +95,8 @@ def audit(
         encoded = msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
         (out / TABLE).write_bytes(encoded)
         title = f"Trained on {train}, evaluated on {evaluated}"
-        write_sheet(title, _strips(overlap, before, now), out / SHEET)
+        legend = "left: training data, right: evaluated"
+        write_sheet(title, legend, _strips(overlap, before, now), out / SHEET)
     except OSError as error:
         raise UserError(f"{error.filename or out}: {error.strerror or error}") from error
     return report
@@ -137,34 +134,21 @@ def _example(finding: Finding) -> str:
 # --- the network ----------------------------------------------------------------------------------
 
 
-def _config_of(run_dir: Path) -> RunConfig:
-    read_record(run_dir)  # a finished training
-    config = read_toml(run_dir / CONFIG)
-    if is_classical(config.model.name):
-        raise UserError(f"{run_dir}: '{config.model.name}' has no network; name a run that has one")
-    return config
-
-
 def _features(
-    run_dir: Path,
-    config: RunConfig,
+    describer: Describer,
     datasets: Sequence[Prepared],
     splits: Sequence[Split],
+    places: Places,
     reporter: Reporter,
-) -> Float32[np.ndarray, "clip feature"]:
+) -> Vectors:
     """Return a network's features of the middle crops, in the order of the clip table."""
-    networks = build_networks(config)
-    like = abstract_state(config, optimizer=False)
-    state = checkpoint.restore(run_dir, checkpoint.BEST, like).state
     found = []
     for split in splits:
         tables = tuple(middle_crops(dataset, split) for dataset in datasets)
         view = SplitView(tuple(datasets), split, tables)
         if len(view):
-            size, workers = config.scoring.batch_size, config.data.workers
-            batches = eval_batches(view, batch_size=size, workers=workers)
-            with reporter.bar(f"features, {split}", "crop") as progress:
-                found.append(features(state, networks, batches, len(view), progress=progress))
+            with system_errors(places.data_dir):
+                found.append(describer.of_view(view, places.data_dir, reporter))
     if not found:
         names = ", ".join(dataset.name for dataset in datasets)
         raise UserError(f"{names}: no face crop in {' and '.join(splits)}")
@@ -181,12 +165,12 @@ def _strips(
         Strip(
             f"{TITLES[finding.kind]}: {finding.clips} test clip{'s' if finding.clips > 1 else ''}",
             tuple(
-                Pair(
-                    train=_crop(train, example.train),
-                    eval=_crop(evaluated, example.eval),
-                    train_name=example.train.video,
-                    eval_name=example.eval.video,
-                    shared=example.shared,
+                Group(
+                    example.shared,
+                    (
+                        Tile(_crop(train, example.train), example.train.video),
+                        Tile(_crop(evaluated, example.eval), example.eval.video),
+                    ),
                 )
                 for example in finding.examples
             ),

@@ -146,7 +146,7 @@ def run_describer(run_dir: Path) -> Describer:
         return checkpoint.restore(run_dir, checkpoint.BEST, like).state
 
     recipe = {"training": record.training_hash, "checkpoint": record.checkpoint.sha256}
-    return _network_describer(config, f"{name} of a run", recipe, load)
+    return _network_describer(config, name, recipe, load)
 
 
 def model_describer(name: str, init: str | None, reporter: Reporter = SILENT) -> Describer:
@@ -156,10 +156,16 @@ def model_describer(name: str, init: str | None, reporter: Reporter = SILENT) ->
       UserError: there is no such network, or no such weights.
     """
     from dfbench.models.registry import check_name
+    from dfbench.models.weights.catalog import available
     from dfbench.train.state import create_state
     from dfbench.workflow.initial import starting_weights
 
     check_name(name, others=(HARRIS,))
+    if init is None and "imagenet" not in available(name):
+        raise UserError(
+            f"'{name}' has no weights that can be fetched: give some with --init FILE, or name a "
+            "finished training with --checkpoint RUN"
+        )
     config = RunConfig(model=ModelConfig(name=name, init=init or "imagenet"))
     start = starting_weights(config.model, reporter)
     assert start is not None

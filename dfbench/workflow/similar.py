@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from dfbench.config import DataConfig
 from dfbench.data.clips import middle_crops
@@ -28,7 +28,7 @@ Picture = UInt8[np.ndarray, "h w 3"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Match:
+class Place:
     """A crop that is like a query; of each clip the most similar one is found."""
 
     rank: int  # 1 is the most similar
@@ -39,6 +39,12 @@ class Match:
     manipulation: str  # "real" of real clips
     video: str
     frame: int  # index in the clip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match(Place):
+    """The same, to be looked at."""
+
     face: bytes  # the encoded crop
 
 
@@ -93,8 +99,14 @@ class Pool:
 
     datasets: tuple[Prepared, ...]
     crops: pa.Table  # dataset, split, position, video, frame, label, manipulation
+    clip: Int[np.ndarray, " crops"]  # number of each crop's clip, from 0
     vectors: Vectors
     describer: Describer
+
+    @property
+    def clips(self) -> int:
+        """How many clips there are."""
+        return int(self.clip.max()) + 1
 
     def find(self, queries: Sequence[Picture], metric: Metric, top: int) -> list[list[Match]]:
         """Return the matches of each query, best first; arguments as for `find_similar`."""
@@ -102,9 +114,7 @@ class Pool:
             return []
         side = self.datasets[0].manifest.recipe.size
         asked = self.describer.of_images(queries, side)
-        at, similarity = most_similar(
-            self.vectors, asked, metric, top=top, groups=_clip_numbers(self.crops)
-        )
+        at, similarity = most_similar(self.vectors, asked, metric, top=top, groups=self.clip)
         sources: dict[tuple[str, Split], Any] = {}
         return [
             [
@@ -151,9 +161,11 @@ def open_pool(
             vectors.append(describer.of_view(view, places.data_dir, reporter))
     if not vectors:
         raise UserError(f"{', '.join(d.name for d in datasets)}: no face crop to compare with")
+    crops = pa.concat_tables(tables)
     return Pool(
         datasets=tuple(datasets),
-        crops=pa.concat_tables(tables),
+        crops=crops,
+        clip=_clip_numbers(crops),
         vectors=np.concatenate(vectors),
         describer=describer,
     )
@@ -171,8 +183,7 @@ def _crops(dataset: Prepared, split: Split, table: pa.Table) -> pa.Table:
     )
 
 
-def _clip_numbers(crops: pa.Table) -> np.ndarray:
-    """Return a number of each crop that is its clip's."""
+def _clip_numbers(crops: pa.Table) -> Int[np.ndarray, " crops"]:
     keys = zip(crops["dataset"].to_pylist(), crops["video"].to_pylist(), strict=True)
     numbers: dict[tuple[str, str], int] = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys])

@@ -13,7 +13,7 @@ from support.photos import AS_THEY_ARE, prepare_photos
 from support.raw import MINIATURES, Pool
 
 from dfbench.config import DataConfig
-from dfbench.data.alike import directions, nearest
+from dfbench.data.alike import directions
 from dfbench.data.audit import KINDS, Features, Overlap, find_overlap
 from dfbench.data.clips import CLIPS, clip_table, middle_crops
 from dfbench.data.prepare import prepare
@@ -182,19 +182,6 @@ def test_the_middle_crop_stands_for_a_clip(tmp_path: Path, pool: Pool) -> None:
     for row in rows.to_pylist():
         (here,) = np.nonzero(videos == row["video"])
         assert everything["position"].to_pylist()[here[len(here) // 2]] == row["position"]
-
-
-def test_nearest_is_the_largest_product(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    known, asked = (rng.normal(size=(n, 5)).astype(np.float32) for n in (31, 17))
-    expected = asked @ known.T
-    for block in (1, 40, 2**24):
-        monkeypatch.setattr("dfbench.data.alike._BLOCK", block)
-        at, product = nearest(known, asked)
-        np.testing.assert_array_equal(at, expected.argmax(1))
-        np.testing.assert_allclose(product, expected.max(1), rtol=1e-6)
-    at, product = nearest(known[:0], asked)
-    assert (product == -np.inf).all()
 
 
 def test_features_are_compared_within_a_class(photos: Prepared) -> None:
