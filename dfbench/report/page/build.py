@@ -119,22 +119,30 @@ def _robustness(cards: Sequence[ResultCard]) -> str:
         return ""
     parts = []
     for one in tables:
-        heads = "".join(f'<th scope="col">{esc_name(name)}</th>' for name in one.head)
+        heads = "".join(f'<th scope="col">{_two_lines(text)}</th>' for text in one.head[2:])
         body = "".join(
-            f'<tr><th scope="row">{esc_name(name)}</th>'
-            f"{''.join(f'<td>{esc_name(text)}</td>' for text in texts)}</tr>"
-            for name, *texts in one.rows
+            f'<tr><th scope="row" class="corner"><span class="name">{esc_name(name)}</span>'
+            f'<small class="train">{esc_name(train)}</small></th>'
+            f"{''.join(f'<td>{_two_lines(text)}</td>' for text in texts)}</tr>"
+            for name, train, *texts in one.rows
         )
-        label = esc(f"{SECTION}, {one.title}")
         parts.append(
             f'<h3>{esc_name(one.title)}</h3><div class="scroll" tabindex="0" role="region" '
-            f'aria-label="{label}"><table><thead><tr>{heads}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>"
+            f'aria-label="{esc(f"{SECTION}, {one.title}")}"><table><thead><tr>'
+            f'<th scope="col" class="corner">Detector<small>trained on</small></th>{heads}'
+            f"</tr></thead><tbody>{body}</tbody></table></div>"
         )
     return (
         '<section id="robustness" aria-labelledby="robustness-title">'
         f'<h2 id="robustness-title">{SECTION}</h2><p>{esc(LEAD)}</p>{"".join(parts)}</section>'
     )
+
+
+def _two_lines(text: str) -> str:
+    """Return a value, and below it what stands behind it, unbroken."""
+    first, _, rest = text.partition(" ")
+    name, unbroken = esc(first).replace(":", ":<wbr>"), esc(rest).replace(" ", "&nbsp;")
+    return f"{name}<small>{unbroken}</small>" if rest else name
 
 
 def _reading(table: Matrix) -> str:
