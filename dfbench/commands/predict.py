@@ -40,6 +40,7 @@ def predict(args: argparse.Namespace) -> int:
         out=args.out,
         frames=args.frames,
         cam=args.cam,
+        similar=args.similar,
         reporter=reporter,
     )
     if args.json:
@@ -81,6 +82,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--cam",
         action="store_true",
         help="also draw where in a face the network sees what speaks for fake or real (Grad-CAM)",
+    )
+    parser.add_argument(
+        "--similar",
+        metavar="SPEC",
+        help="also find, show and score the clips of a dataset that are most like each face",
     )
     options.runs_option(parser)
     options.data_options(parser)

@@ -32,6 +32,7 @@ from dfbench.workflow.predict_files import Input, list_inputs
 from dfbench.workflow.predict_model import TrainedDetector
 from dfbench.workflow.predict_pictures import draw
 from dfbench.workflow.predict_scores import CropScorer, Encoded
+from dfbench.workflow.predict_similar import add_similar, check_spec, similar_note
 
 JSON, CSV = "predictions.json", "predictions.csv"
 FRAMES = 32  # of a video
@@ -55,6 +56,7 @@ def predict(
     out: Path,
     frames: int = FRAMES,
     cam: bool = False,
+    similar: str | None = None,
     reporter: Reporter = SILENT,
 ) -> Predictions:
     """Score all faces of images and videos, and write tables and pictures of them into `out`.
@@ -68,6 +70,8 @@ def predict(
       out: Folder; files of an earlier call are replaced.
       frames: Looked at in a video, evenly spaced.
       cam: Also draw where the network sees what speaks for a fake, and what for a real.
+      similar: Spec of a dataset, of which the clips that are most like each face are found and
+        scored too.
       reporter: Where progress is told.
 
     Raises:
@@ -76,6 +80,8 @@ def predict(
     """
     if frames < 1:
         raise UserError(f"--frames {frames}: look at 1 frame at least")
+    if similar is not None:
+        check_spec(similar)
     inputs = list_inputs(paths, out)
     recipe, choice = _face_settings(detector, frames, places)
     notes = [*detector.notes, *_notes(detector, recipe, choice)]
@@ -89,6 +95,9 @@ def predict(
     files = [_file(one, part, detector) for one, part in zip(found, logits, strict=True)]
     with system_errors(out):
         out.mkdir(parents=True, exist_ok=True)
+        if similar is not None:
+            files = add_similar(found, files, scorer, similar, places, out, reporter)
+            notes.append(similar_note(files, similar))
         files, more = draw(found, files, scorer, out, frames=frames, cam=cam, reporter=reporter)
         predictions = Predictions(
             scorer=_scorer(detector, recipe),
@@ -214,16 +223,17 @@ def _tracks(
     found = []
     for number in range(1, int(track.max()) + 1):
         times = [face.time_s for face in faces if face.track == number]
-        p_fake = float(together[number])
         found.append(
             TrackScore(
                 track=number,
                 frames=len(times),
                 first_s=min(times),
                 last_s=max(times),
-                p_fake=p_fake,
-                p_calibrated=None if calibrated is None else float(calibrated[number]),
-                fake=p_fake >= detector.threshold,
+                p_fake=_plain(np.float32(together[number])),
+                p_calibrated=(
+                    None if calibrated is None else _plain(np.float32(calibrated[number]))
+                ),
+                fake=bool(together[number] >= detector.threshold),
             )
         )
     return tuple(found)

@@ -65,7 +65,7 @@ def draw(
                         (out / names[kind]).write_bytes(data)
                     else:
                         write_video(out / names[kind], data, h264(23))
-            done.append(dataclasses.replace(file, pictures=names))
+            done.append(dataclasses.replace(file, pictures={**names, **file.pictures}))
             progress(number + 1, len(files))
     return done, notes
 

@@ -25,7 +25,11 @@ SIDES = {
     "small_resnet_basic": 4,
     "small_resnet_v2": 4,
 }
-ALL = [*SIDES, pytest.param("small_xception", marks=pytest.mark.slow)]
+QUICK = ("small_meso4", "small_resnet_basic")
+ALL = [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+    for name in (*SIDES, "small_xception")
+]
 LINEAR = ("small_resnet_basic", "small_resnet_v2")  # the mean of the map, and one dense layer
 
 
@@ -63,8 +67,8 @@ def test_every_kind_of_network_has_a_map(name: str) -> None:
     assert np.isfinite(found).all()
     assert np.ptp(found[0]) > 0 or side == 1
     assert not np.allclose(found[0], found[1])
-    # Of one image alone the same: images do not mix.
-    np.testing.assert_allclose(evidence(model, images[1:])[0], found[1], rtol=1e-4, atol=1e-6)
+    if name not in QUICK:  # of one image alone the same: images do not mix
+        np.testing.assert_allclose(evidence(model, images[1:])[0], found[1], rtol=1e-4, atol=1e-6)
     if name in LINEAR:  # there it adds up to the logit, which is known without any gradient
         bias = model.head.output.bias[...]
         np.testing.assert_allclose(found.sum((1, 2)), model(images) - bias, rtol=1e-3, atol=1e-5)
@@ -81,6 +85,7 @@ def test_the_other_class_has_the_negative_map() -> None:
     assert float(jnp.abs(fake).max()) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [{"pooling": "max", "input": "rgb+srm"}, {"dtype": "bfloat16", "head": (7,)}]
 )
