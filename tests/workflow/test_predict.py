@@ -25,6 +25,7 @@ from dfbench.config import (
     TrainingConfig,
     from_dict,
     parse_assignment,
+    to_dict,
     training_hash,
 )
 from dfbench.errors import UserError
@@ -120,20 +121,70 @@ def named(predictions: Predictions, name: str) -> FilePrediction:
 
 
 def test_a_prediction_is_what_the_evaluation_was(run: Run, tmp_path: Path) -> None:
-    table = read_scores(run.scores)
+    done = predict([run.clips / "test"], run.detector, run.places, out=tmp_path, frames=FRAMES)
+    assert_as_evaluated(done, run.scores)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model",
+    [
+        ModelConfig(name="sift_forest"),
+        ModelConfig(input="rgb+diff", input_size=32),
+        ModelConfig(name="resnet18", input_size=32, dtype="bfloat16"),
+    ],
+)
+def test_of_other_detectors_too(run: Run, tmp_path: Path, model: ModelConfig) -> None:
+    values = to_dict(dataclasses.replace(_config(run.clips), model=model))
+    values["data"]["crop"] = "head"
+    values["data"]["format"] = "png"
+    values["scoring"]["aggregate"] = "mean_logit"
+    values["classical"] = {"grid": "coarse", "words": 8, "folds": 2}
+    places = dataclasses.replace(run.places, runs_dir=tmp_path / "runs")
+    folder = train(from_dict(values, "test"), places)
+    _, card = evaluate(folder, f"folder:{run.clips}", places)
+    detector = find_detector(card, places.runs_dir)
+    paths = [run.clips / "test", *(run.clips / "val").rglob("*.mp4")]
+    done = predict(paths, detector, places, out=tmp_path, frames=FRAMES, cam=True)
+    assert detector.recipe.crop == "head"
+    assert_as_evaluated(done, card.with_name("scores.parquet"))
+    said = [note for note in done.notes if note.startswith("--cam")]
+    assert bool(said) == (model.name == "sift_forest")
+    video = next(one for one in done.files if one.faces)
+    logits = [face.logit for face in video.faces if face.track == video.track]
+    assert video.p_fake == pytest.approx(float(sigmoid(np.float32(np.mean(logits)))), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_picture_has_no_frame_before_it(run: Run, files: Path, tmp_path: Path) -> None:
+    values = to_dict(_config(run.clips)) | {"model": {"input": "diff", "input_size": 32}}
+    places = dataclasses.replace(run.places, runs_dir=tmp_path / "runs")
+    folder = train(from_dict(values, "test"), places)
+    detector = find_detector(folder, places.runs_dir)
+    spec = f"folder:{run.clips}"
+    paths = [files / "two.png", files / "both.mp4"]
+    done = predict(paths, detector, places, out=tmp_path, frames=4, similar=spec)
+    still, video = done.files
+    assert still.reason == "no other frame beside it in 1 frame"
+    assert {face.frame for face in video.faces} <= {0, 1, 2, 4, 5, 6, 7, 8}
+    assert {clip.p_fake for clip in video.similar} == {None}
+
+
+def assert_as_evaluated(done: Predictions, scores: Path) -> None:
+    """Compare the biggest face of each frame with what the evaluation has of it."""
+    table = read_scores(scores)
     rows = [i for i in range(len(table)) if table.frame[i] >= 0]
     logits = {(_key(table.video[i]), int(table.frame[i])): table.logit[i] for i in rows}
-    folder = run.clips / "test"
-    done = predict([folder], run.detector, run.places, out=tmp_path, frames=FRAMES)
     biggest = {}
     for one in done.files:
         for face in sorted(one.faces, key=lambda face: face.box[2] - face.box[0]):
             biggest[_key(one.file), face.frame] = face
     assert len(logits) >= 4 * (FRAMES - 1)
-    assert biggest.keys() == logits.keys()
     for key, logit in logits.items():
         assert biggest[key].logit == pytest.approx(float(logit), abs=1e-5)
         assert biggest[key].p_fake == pytest.approx(float(sigmoid(logit)), abs=1e-5)
+    tested = {_key(one.file) for one in done.files if "/test/" in one.file}
+    assert {key for key in biggest if key[0] in tested} == logits.keys()
     assert np.ptp(list(logits.values())) > 1e-3  # or all would be alike
 
 
