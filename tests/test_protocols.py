@@ -63,6 +63,18 @@ def test_a_model_may_have_settings_of_its_own(mine: Path) -> None:
     ]
 
 
+def test_degraded_crops_are_cells_that_nothing_else_may_add(mine: Path) -> None:
+    cells = {**P["cells"], "degrade": "jpeg:90+50"}
+    protocol = protocols.parse_protocol({**P, "cells": cells}, "p.toml")
+    assert {c.degrade for c in protocol.runs} == {("jpeg:90", "jpeg:50")}
+    trainings = [config.training_hash(c) for c in protocols.parse_protocol(P, "p.toml").runs]
+    assert [config.training_hash(c) for c in protocol.runs] == trainings
+    with pytest.raises(UserError, match=r"p\.toml: degrade: 'jpg:50' is no degradation"):
+        protocols.parse_protocol({**P, "cells": {**cells, "degrade": ["jpg:50"]}}, "p.toml")
+    with pytest.raises(UserError, match="--set: degrade cannot be set"):
+        protocols.read_protocol(mine, {"degrade": ["jpeg:50"]})
+
+
 def test_a_changed_setting_shows_in_the_name(mine: Path) -> None:
     faster = protocols.read_protocol(mine, {"data": {"workers": 3}})
     assert faster.label == "mine-1"
@@ -212,7 +224,11 @@ def test_a_shipped_protocol_leaves_no_crop_to_the_dataset(name: str) -> None:
     """A dataset's own recipe may change; the protocol's numbers must not."""
     for run in protocols.read_protocol(SHIPPED[name]).runs:
         unset = {key for key, value in dataclasses.asdict(run.data).items() if value is None}
-        assert unset <= {"before", "split_by", "split_shares"}  # by model.input; of the marked split
+        assert unset <= {
+            "before",
+            "split_by",
+            "split_shares",
+        }  # by model.input; of the marked split
 
 
 def test_the_list_of_protocols(capsys: pytest.CaptureFixture[str]) -> None:

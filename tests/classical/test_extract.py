@@ -13,6 +13,7 @@ from dfbench.classical.extract import extract_features
 from dfbench.classical.features import FeatureRecipe, Features, Models, crop_features
 from dfbench.config import AugmentConfig
 from dfbench.data.pipeline import LoadCrop, SplitView, split_view
+from dfbench.degradations import Degradation
 from dfbench.progress import Reporter
 
 SIFT = FeatureRecipe(name="sift", keypoints=5)
@@ -124,6 +125,29 @@ def test_no_pickle_is_read(view: SplitView, tmp_path: Path, made: list[int]) -> 
     for path in tmp_path.rglob("*.npz"):
         np.savez(path, values=np.array([print], dtype=object), counts=[1], seen=[True])
     _assert_same(_extract(view, tmp_path), first)
+
+
+def test_degraded_crops_have_features_of_their_own(
+    view: SplitView, tmp_path: Path, made: list[int]
+) -> None:
+    def extracted(degradation: Degradation | None) -> Features:
+        rows = np.arange(len(view))
+        return extract_features(
+            view, rows, SIFT, Models(), data_dir=tmp_path, degradation=degradation, jobs=1
+        )
+
+    clean, noisy = extracted(None), extracted(Degradation("noise", 20))
+    assert len(made) == 2 * len(view)
+    assert not np.array_equal(clean.values, noisy.values)
+    load = LoadCrop(view, Degradation("noise", 20))
+    row = len(view) - 1  # of the second dataset: noise belongs to the clip, not to the row
+    one = crop_features(load.map(row)["image"], SIFT, Models(), view.datasets[1].manifest.recipe, 0)
+    np.testing.assert_array_equal(noisy.ragged()[row], one.values)
+    _assert_same(extracted(Degradation("noise", 20)), noisy)
+    _assert_same(extracted(None), clean)
+    assert len(made) == 2 * len(view)
+    extracted(Degradation("noise", 21))
+    assert len(made) == 3 * len(view)
 
 
 def test_blur_and_noise_follow_from_seed_and_crop_alone(view: SplitView, tmp_path: Path) -> None:
