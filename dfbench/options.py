@@ -8,13 +8,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from dfbench import config
 from dfbench.degradations import parse_degradations
 from dfbench.errors import UserError, nearest
 from dfbench.paths import default_data_dir
 from dfbench.protocols import find_protocol, read_protocol
+
+if TYPE_CHECKING:
+    from dfbench.data.spec import Spec
 
 SPEC_HELP = "dataset: NAME, folder:PATH, sbi:PATH, or several with commas (a union)"
 
@@ -94,6 +97,11 @@ def protocol_option(parser: argparse.ArgumentParser) -> None:
         help="shipped protocol (`dfbench protocols` lists them), or TOML file, that fixes cells "
         "and settings",
     )
+    parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="of --protocol: run it in small, on the embedded datasets; its numbers say nothing",
+    )
 
 
 def runs_option(parser: argparse.ArgumentParser) -> None:
@@ -166,6 +174,11 @@ def prepare_options(parser: argparse.ArgumentParser) -> None:
     setting_options(parser)
     data_options(parser)
     parser.add_argument(
+        "--protocol",
+        metavar="NAME",
+        help="prepare as this protocol wants it, in each way if there are several",
+    )
+    parser.add_argument(
         "--runner",
         choices=("local", "beam"),
         default="local",
@@ -195,6 +208,32 @@ def prepare_settings(args: argparse.Namespace) -> config.RunConfig:
             raise UserError(f"--detector: unknown detector '{args.detector}'{hint}")
         changes = config.merge(changes, {"data": {"detector": args.detector}})
     return config.from_dict(changes, "--set")
+
+
+def preparations(args: argparse.Namespace, spec: Spec) -> list[config.DataConfig]:
+    """Return the ways in which `prepare` prepares a dataset: one, or those of a protocol.
+
+    Raises:
+      UserError: a wrong setting or protocol, or a protocol without this dataset.
+    """
+    settings = prepare_settings(args)
+    if args.protocol is None:
+        return [settings.data]
+    if args.set or args.detector:
+        raise UserError("--protocol says how to prepare: leave out --set and --detector")
+    from dfbench.data.spec import parse_spec
+
+    protocol = read_protocol(find_protocol(args.protocol))
+    found: dict[config.DataConfig, None] = {}
+    names: dict[str, None] = {}
+    for run in protocol.runs:
+        for one in (one for text in (run.train, *run.eval) for one in parse_spec(text)):
+            names[one.name + (f"/{one.variant}" if one.variant else "")] = None
+            if (one.name, one.variant) == (spec.name, spec.variant):
+                found[run.data] = None
+    if not found:
+        raise UserError(f"{protocol.label} has no {spec.text}; it has {', '.join(names)}")
+    return list(found)
 
 
 def export_options(parser: argparse.ArgumentParser) -> None:
@@ -294,6 +333,7 @@ def selection(args: argparse.Namespace) -> Selection:
     Raises:
       UserError: a wrong setting or protocol, or an unknown dataset or network.
     """
+    refuse_rehearsal(args)
     if args.protocol:
         return protocol_selection(args, ("train", "eval", "degrade", "model", "init", "seed"))
     chosen: dict[str, Any] = {
@@ -314,6 +354,12 @@ def selection(args: argparse.Namespace) -> Selection:
     return Selection((one,))
 
 
+def refuse_rehearsal(args: argparse.Namespace) -> None:
+    """Raise UserError where `--rehearse` has no protocol to rehearse."""
+    if args.rehearse and not args.protocol:
+        raise UserError("--rehearse is of a protocol: --protocol NAME --rehearse")
+
+
 def protocol_selection(args: argparse.Namespace, excluded: Sequence[str]) -> Selection:
     """Return the trainings of `--protocol`, which excludes options that name cells.
 
@@ -327,6 +373,10 @@ def protocol_selection(args: argparse.Namespace, excluded: Sequence[str]) -> Sel
             )
     path = find_protocol(args.protocol)
     protocol = read_protocol(path, assignments(args.set))
+    if args.rehearse:
+        from dfbench.rehearsal import rehearse
+
+        protocol = rehearse(protocol)
     check_names(protocol.runs, f"{path}: ")
     return Selection(protocol.runs, protocol.label)
 

@@ -66,11 +66,13 @@ class Protocol:
     cells: Cells
     runs: tuple[RunConfig, ...]  # one a training
     changed: bool = False  # `runs` differ from what the file says
+    rehearsal: bool = False  # ... and are in small, on other datasets
 
     @property
     def label(self) -> str:
         """What cards call it: `tiny-1`."""
-        return f"{self.name}-{self.version}" + (" (changed)" if self.changed else "")
+        end = " (rehearsal)" if self.rehearsal else " (changed)" if self.changed else ""
+        return f"{self.name}-{self.version}{end}"
 
 
 def shipped() -> dict[str, Path]:

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from dfbench import cli, config, protocols
+from dfbench.classical.catalog import is_classical
 from dfbench.errors import UserError
 from dfbench.models.weights.catalog import available
 from dfbench.options import check_names
 from dfbench.train.state import build_networks
+from dfbench.workflow.classical import check_classical
 
 P: dict[str, Any] = {
     "name": "p",
@@ -206,10 +208,13 @@ def test_a_shipped_protocol_can_be_run(name: str) -> None:
     assert protocol.name == name
     assert protocol.description
     check_names(protocol.runs)
-    for run in {run.model.name: run for run in protocol.runs}.values():
-        build_networks(run)
-        if run.model.init == "imagenet":
-            assert "imagenet" in available(run.model.name)
+    for run in {config.named(run): run for run in protocol.runs}.values():
+        if is_classical(run.model.name):
+            check_classical(run)
+        else:
+            build_networks(run)
+        if run.model.init is not None:
+            assert run.model.init in available(run.model.name)
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED.keys() - {"demo"}))

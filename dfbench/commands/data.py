@@ -19,16 +19,14 @@ def prepare(args: argparse.Namespace) -> None:
     """Find and crop the faces of a dataset and pack them, once; later runs reuse them."""
     from dfbench.data.spec import parse_spec
 
-    settings = options.prepare_settings(args)
     specs = [spec for text in args.spec for spec in parse_spec(text)]
+    wanted = [(spec, one) for spec in specs for one in options.preparations(args, spec)]
     extract = _extraction(args)
     reporter = make_reporter()
     from dfbench.workflow.preparation import prepare_one, prepared_text
 
-    for spec in specs:
-        prepared = prepare_one(
-            spec, settings.data, places_of(args), reporter, raw=args.raw, extract=extract
-        )
+    for spec, data in wanted:
+        prepared = prepare_one(spec, data, places_of(args), reporter, raw=args.raw, extract=extract)
         print(prepared_text(prepared))
 
 

@@ -130,6 +130,7 @@ def selection(args: argparse.Namespace) -> options.Selection:
     Raises:
       UserError: a wrong setting or protocol, or an unknown dataset or network.
     """
+    options.refuse_rehearsal(args)
     if args.protocol:
         return options.protocol_selection(args, ("datasets", "models", "seeds", "eval"))
     datasets = spec_list(args.datasets)

@@ -99,7 +99,9 @@ def _row(stored: StoredCard, metrics: Sequence[str], out: Path) -> list[object]:
 def published_csv(published: Sequence[PublishedResult]) -> str:
     """Return the numbers of others in the columns of their files."""
     checked = {True: "yes", False: "no"}
-    return csv_text([COLUMNS, *((*astuple(one)[:-1], checked[one.checked]) for one in published)])
+    return csv_text(
+        [COLUMNS, *((*astuple(one)[:-2], checked[one.checked], one.system) for one in published)]
+    )
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:

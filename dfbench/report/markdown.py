@@ -8,6 +8,7 @@ import urllib.parse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from dfbench.report import systems
 from dfbench.report.matrix import (
     Entry,
     Matrix,
@@ -100,6 +101,7 @@ def leaderboard_markdown(
         "`index.html` beside this page has this table for every metric, to sort and to filter.",
         *_ranking(standings, table),
         *_robustness(stored.card for stored in cards),
+        *_systems([stored.card for stored in cards], published),
         "## How to read it",
         _bullets(_how_to_read(table)),
         "## All metrics",
@@ -255,6 +257,21 @@ def _standing(one: Standing, missing: Sequence[str]) -> list[str]:
         why = f"not ranked: lacks {', '.join(missing)}" if missing else "not ranked"
         return [escape(why), "-", "-"]
     return [f"{one.mean:.3f} {interval(one)}", one.letters or "-", seeds_words(one)]
+
+
+def _systems(cards: Sequence[ResultCard], published: Sequence[PublishedResult]) -> list[str]:
+    """Return the section on systems of published projects; none where no card is of one."""
+    rows = systems.system_rows(cards, published)
+    if not rows:
+        return []
+    body = [
+        [
+            escape(f"{row.protocol}: {row.system}"),
+            *("<br>".join(map(escape, lines)) for lines in (row.published, row.here)),
+        ]
+        for row in rows
+    ]
+    return [f"## {systems.SECTION}", escape(systems.LEAD), _table(list(systems.HEAD), body)]
 
 
 def _published(results: Sequence[PublishedResult]) -> list[str]:

@@ -29,7 +29,8 @@ class Row:
     @property
     def model(self) -> str:
         """Name of the detector, and of the system that a protocol makes of it."""
-        return f"{self.key[0]} ({self.system})" if self.system else self.key[0]
+        model = self.key[0]
+        return f"{model} ({self.system})" if self.system not in ("", model) else model
 
     @property
     def train(self) -> str:

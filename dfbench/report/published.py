@@ -34,6 +34,13 @@ class PublishedResult:
     protocol: str  # how it was made, as far as is known
     note: str
     checked: bool  # read from the source
+    system: str = ""  # of ours, as `protocol/system`; several with spaces between
+
+    @property
+    def systems(self) -> tuple[tuple[str, str], ...]:
+        """Protocols of ours, each with the system in it that is made after this detector."""
+        parts = (place.partition("/") for place in self.system.split())
+        return tuple((protocol, system) for protocol, _, system in parts)
 
     @property
     def within(self) -> bool:
@@ -106,6 +113,8 @@ def _result(path: Path, number: int, line: Sequence[str]) -> PublishedResult:
         if row[name] not in known:
             raise wrong(name, f"is none of {', '.join(known)}{nearest(row[name], known)}")
 
+    if any(place.count("/") != 1 for place in row["system"].split()):
+        raise wrong("system", "is no protocol/system; leave it empty if there is none")
     for name in ("source", "detector", "train", "eval", "protocol"):
         if not row[name]:
             raise wrong(name, "must not be empty")
@@ -133,6 +142,7 @@ def _result(path: Path, number: int, line: Sequence[str]) -> PublishedResult:
         protocol=row["protocol"],
         note=row["note"],
         checked=row["checked"] == "yes",
+        system=row["system"],
     )
 
 

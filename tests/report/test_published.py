@@ -25,6 +25,7 @@ ROW = {
     "protocol": "as it was",
     "note": "",
     "checked": "yes",
+    "system": "",
 }
 
 
@@ -73,11 +74,12 @@ def test_numbers_are_those_of_the_reference(shared_dir: Path) -> None:
     [
         ({"value": "93.5"}, r"x.csv: row 2, column 'value': '93.5' must be a fraction from 0 to 1"),
         ({"value": "nan"}, "column 'value': 'nan' must be a fraction"),
-        ({"value": "0,5"}, "12 values for 11 columns"),
+        ({"value": "0,5"}, "13 values for 12 columns"),
         ({"value": "high"}, "column 'value': 'high' is not a number"),
         ({"metric": "acuracy"}, "did you mean 'accuracy'"),
         ({"level": "image"}, "column 'level': 'image' is none of video, frame, unknown"),
         ({"year": "20"}, "column 'year': '20' is no year"),
+        ({"system": "mine"}, "column 'system': 'mine' is no protocol/system"),
         ({"checked": "maybe"}, "column 'checked': 'maybe' is none of yes, no"),
         ({"source": " "}, "column 'source': '' must not be empty"),
         ({"metric": "log_loss", "value": "inf"}, "column 'value'"),

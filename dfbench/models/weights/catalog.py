@@ -44,6 +44,15 @@ def _of_timm(model: str, revision: str, sha256: str) -> dict[str, Pretrained]:
 
 
 _CATALOG = {
+    # Afchar et al.'s own, trained on their Deepfake dataset (Apache-2.0); they score P(real):
+    # model.init_label = "real".
+    "meso4": {
+        "df": Pretrained(
+            "https://raw.githubusercontent.com/DariusAF/MesoNet/master/weights/Meso4_DF.h5",
+            Checksum("sha256", "036ed30d04ffd9c7506f825b97c86aa64915f5818931da96817b169aad790af5"),
+            "Meso4_DF.h5",
+        )
+    },
     "xception": _of_keras("xception", "xception", "b0042744bf5b25fce3cb969f33bebb97"),
     "resnet50": _of_keras("resnet", "resnet50", "4d473c1dd8becc155b73f8504c6f6626"),
     "resnet50v2": _of_keras("resnet", "resnet50v2", "fac2f116257151a9d068a22e544a4917"),
@@ -68,7 +77,7 @@ NAMES = tuple(sorted({name for files in _CATALOG.values() for name in files}))
 
 def available(model: str) -> tuple[str, ...]:
     """Return the names of the weights that can be fetched for a model."""
-    return NAMES if model.startswith(KERAS_PREFIX) else tuple(_CATALOG.get(model, ()))
+    return ("imagenet",) if model.startswith(KERAS_PREFIX) else tuple(_CATALOG.get(model, ()))
 
 
 def weights_path(model: str, init: str, *, reporter: Reporter = SILENT) -> Path | None:
@@ -84,7 +93,7 @@ def weights_path(model: str, init: str, *, reporter: Reporter = SILENT) -> Path 
         if not path.exists():
             raise UserError(f"{init}: no such weights file{nearest(init, NAMES)}")
         return path
-    if model.startswith(KERAS_PREFIX):
+    if model.startswith(KERAS_PREFIX) and init == "imagenet":
         return None
     files = _CATALOG.get(model, {})
     if init not in files:

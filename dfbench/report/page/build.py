@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dfbench.report import systems
 from dfbench.report.matrix import Matrix, legend_of_marks, shared, train_label, undefined
 from dfbench.report.measures import MEASURES
 from dfbench.report.page.board import STEPS, Board, board_html, make_board
@@ -12,6 +13,7 @@ from dfbench.report.page.published import published_html
 from dfbench.report.page.ranking import ranking_html
 from dfbench.report.published import PublishedResult
 from dfbench.report.robustness import LEAD, SECTION, robustness_tables
+from dfbench.report.systems import system_rows
 from dfbench.results.card import ResultCard
 from dfbench.results.standings import StandingGroup
 
@@ -39,7 +41,7 @@ def leaderboard_html(
             "facts": esc(_facts(board.table, len(cards))) if cards else "",
             "results": _results(board) if clean else "" if cards else EMPTY,
             "ranking": ranking_html(standings, board.table) + _robustness(cards),
-            "published": published_html(published, opened=not cards),
+            "published": _systems(cards, published) + published_html(published, opened=not cards),
             "reading": _reading(board.table) if clean else "",
         },
         board.as_data(),
@@ -136,6 +138,31 @@ def _robustness(cards: Sequence[ResultCard]) -> str:
         '<section id="robustness" aria-labelledby="robustness-title">'
         f'<h2 id="robustness-title">{SECTION}</h2><p>{esc(LEAD)}</p>{"".join(parts)}</section>'
     )
+
+
+def _systems(cards: Sequence[ResultCard], published: Sequence[PublishedResult]) -> str:
+    """Return the section on systems of published projects; empty where no card is of one."""
+    rows = system_rows(cards, published)
+    if not rows:
+        return ""
+    heads = "".join(f'<th scope="col">{text}</th>' for text in systems.HEAD[1:])
+    body = "".join(
+        f'<tr><th scope="row" class="corner"><span class="name">{esc_name(row.system)}</span>'
+        f'<small class="train">{esc_name(row.protocol)}</small></th>'
+        f"<td>{_lines(row.published)}</td><td>{_lines(row.here)}</td></tr>"
+        for row in rows
+    )
+    return (
+        '<section id="systems" aria-labelledby="systems-title">'
+        f'<h2 id="systems-title">{systems.SECTION}</h2><p>{esc(systems.LEAD)}</p>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{systems.SECTION}"><table>'
+        f'<thead><tr><th scope="col" class="corner">System<small>protocol</small></th>{heads}</tr>'
+        f"</thead><tbody>{body}</tbody></table></div></section>"
+    )
+
+
+def _lines(texts: Sequence[str]) -> str:
+    return "<br>".join(map(esc, texts))
 
 
 def _two_lines(text: str) -> str:

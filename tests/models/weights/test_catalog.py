@@ -150,7 +150,9 @@ def test_the_catalogue_is_of_models_there_are() -> None:
         "resnet50v2",
     }
     assert available("xception") == ("imagenet",)
-    assert available("meso4") == ()
+    assert available("meso4") == ("df",)
+    assert available("mesoinception4") == ()
+    assert available("keras:VGG16") == ("imagenet",)
 
 
 def test_keras_keeps_the_weights_of_its_own_networks(monkeypatch: pytest.MonkeyPatch) -> None:
