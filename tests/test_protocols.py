@@ -208,7 +208,7 @@ def test_a_shipped_protocol_can_be_run(name: str) -> None:
     assert protocol.name == name
     assert protocol.description
     check_names(protocol.runs)
-    for run in {config.named(run): run for run in protocol.runs}.values():
+    for run in {(run.model, run.phases): run for run in protocol.runs}.values():
         if is_classical(run.model.name):
             check_classical(run)
         else:
