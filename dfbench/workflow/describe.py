@@ -155,9 +155,11 @@ def model_describer(name: str, init: str | None, reporter: Reporter = SILENT) ->
     Raises:
       UserError: there is no such network, or no such weights.
     """
+    import jax
+
     from dfbench.models.registry import check_name
     from dfbench.models.weights.catalog import available
-    from dfbench.train.state import create_state
+    from dfbench.train.state import abstract_state
     from dfbench.workflow.initial import starting_weights
 
     check_name(name, others=(HARRIS,))
@@ -172,7 +174,9 @@ def model_describer(name: str, init: str | None, reporter: Reporter = SILENT) ->
     file = start.file.sha256 if start.file else "keras"
 
     def load() -> Any:
-        return start.apply(create_state(config)[0])
+        # All but the head is replaced, and that is not asked: nothing need be drawn for it.
+        like = abstract_state(config, optimizer=False)
+        return start.apply(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like))
 
     return _network_describer(config, name, {"model": name, "weights": file}, load)
 
@@ -195,7 +199,8 @@ def _network_describer(
     def call(batches: Iterable[Batch], n: int, progress: Progress | None) -> Vectors:
         from dfbench.eval.predict import features
 
-        return np.asarray(features(*networks(), batches, n, progress=progress), np.float32)
+        state, built = networks()
+        return np.asarray(features(state, built, batches, n, progress=progress), np.float32)
 
     return Describer(
         name=name,
