@@ -37,7 +37,7 @@ def test_the_protocol_of_the_page_on_transfer_learning() -> None:
 
 def test_the_protocol_of_the_page_on_protocols() -> None:
     page = (DOCS / "protocols.md").read_text(encoding="utf-8")
-    (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    text, more = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     protocol = parse_protocol(tomllib.loads(text), "page")
     assert protocol.label == "mine-1"
     assert len(protocol.runs) == 8
@@ -45,3 +45,7 @@ def test_the_protocol_of_the_page_on_protocols() -> None:
         ("meso4", None, 1e-3),
         ("resnet18", "imagenet", 2e-4),
     }
+    (system,) = tomllib.loads(more)["systems"]
+    named = text.replace('"resnet18"]', f'"resnet18", "{system}"]') + more
+    last = parse_protocol(tomllib.loads(named), "page").runs[-1]
+    assert (last.system, last.model.name, last.model.input) == ("noise", "meso4", "srm")

@@ -78,7 +78,7 @@ def degradation_of(card: ResultCard) -> Degradation | None:
 def sweep_rows(sweep: Sweep) -> list[tuple[str, ...]]:
     """Return crops, video AUC, change, p and n, first of the clean crops."""
     clean = sweep.metric
-    rows = [(CLEAN, _value(clean), "", "", f"{clean.n:,}")]
+    rows: list[tuple[str, ...]] = [(CLEAN, _value(clean), "", "", f"{clean.n:,}")]
     for point in sweep.points:
         p = "" if point.change.p is None else p_text(point.change.p)
         texts = (point.degradation.text, _value(point.metric), change_text(point.change), p)

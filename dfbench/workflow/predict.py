@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32
@@ -19,6 +20,7 @@ from dfbench.errors import UserError, system_errors
 from dfbench.eval.table import sigmoid
 from dfbench.eval.videos import aggregate_frames
 from dfbench.faces.clip import Clip, ClipResult, Crop, CropRecipe, recipe_values
+from dfbench.faces.crop import Box
 from dfbench.faces.detect import DetectorChoice, resolve_detector
 from dfbench.faces.extract import check_recipe, extract_clips, read_shard
 from dfbench.faces.images import is_image
@@ -80,6 +82,8 @@ def predict(
     """
     if frames < 1:
         raise UserError(f"--frames {frames}: look at 1 frame at least")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: a file, and no folder to write into; name another with --out")
     if similar is not None:
         check_spec(similar)
     inputs = list_inputs(paths, out)
@@ -166,10 +170,15 @@ def _found(one: Input, result: ClipResult) -> Found:
 # --- scores ---------------------------------------------------------------------------------------
 
 
+def _rounded(box: Box) -> Box:
+    x0, y0, x1, y1 = (round(value, 2) for value in box)
+    return x0, y0, x1, y1
+
+
 def _file(
     one: Found, logits: Float32[np.ndarray, " n"], detector: TrainedDetector
 ) -> FilePrediction:
-    kind = "image" if is_image(one.input.path) else "video"
+    kind: Literal["image", "video"] = "image" if is_image(one.input.path) else "video"
     looked = {crop.frame for crop in one.crops} | {frame for frame, _ in one.result.misses}
     empty = FilePrediction(
         file=str(one.input.path), kind=kind, reason=one.result.reason, frames=len(looked)
@@ -201,7 +210,7 @@ def _faces(
             frame=crop.frame,
             time_s=round(crop.time_s, 3),
             track=one.tracks[i],
-            box=tuple(round(value, 2) for value in crop.box),
+            box=_rounded(crop.box),
             detector_score=round(crop.score, 4),
             logit=_plain(logits[i]),
             p_fake=_plain(p_fake[i]),
@@ -281,7 +290,7 @@ def _notes(detector: TrainedDetector, recipe: CropRecipe, choice: DetectorChoice
     if recipe.detector == "none":
         notes.append("each picture is one face, as in the training: data.detector is none")
     notes += [
-        f"called fake: P(fake) of {detector.threshold:.3g} or more, {detector.threshold_from}",
+        f"called fake: P(fake) of {detector.threshold:.3g} or more; {detector.threshold_from}",
         f"a face has the {together} of its frames, a file the highest of its faces",
     ]
     if detector.temperature is not None:

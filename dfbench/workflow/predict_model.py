@@ -124,7 +124,7 @@ def _of_run(run: Path, card: ResultCard | None = None) -> TrainedDetector:
     source = f"the val split of {config.train}"
     if threshold is None:
         why = f": {calibration.reason}" if calibration else ""
-        says = f"0.5, since none was chosen on {source}{why or ' (`dfbench eval` does that)'}"
+        says = f"none was chosen on {source}{why or ' (`dfbench eval` does that)'}"
     else:
         says = f"chosen on {source}"
     return TrainedDetector(
@@ -149,7 +149,7 @@ def _recipe(
         ]
     except msgspec.ValidationError as error:
         raise UserError(f"{run / RECORD}: {error}; train again with --overwrite") from error
-    notes = ()
+    notes: tuple[str, ...] = ()
     if any(recipe != recipes[0] for recipe in recipes):
         notes = (
             f"the training datasets are cut in several ways; files are as {datasets[0].name} is",

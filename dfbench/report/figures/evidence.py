@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -69,7 +70,7 @@ def evidence_figure(title: str, crops: Sequence[Shown]) -> Figure:
     FigureCanvasAgg(figure)
     most = float(max(np.abs(crop.evidence).max() for crop in crops))
 
-    def write(x: float, y: float, text: str, **style: object) -> None:
+    def write(x: float, y: float, text: str, **style: Any) -> None:
         figure.text(x / width, 1 - y / height, text, va="top", **style)
 
     write(APART, 0.12, short(plain(title), NAME), fontsize=9, fontweight="bold")
