@@ -372,6 +372,21 @@ def test_mistakes_are_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_settings_that_cannot_be_met_are_said_first(run: Run, files: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said: list[str] = []
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"out": tmp_path / "file"}, "a file, and no folder to write into"),
+        ({"out": tmp_path / "out", "frames": 0}, "look at 1 frame at least"),
+        ({"out": tmp_path / "out", "similar": "synth_swp"}, "--similar: unknown dataset"),
+    ]
+    for settings, message in wrong:
+        with pytest.raises(UserError, match=message):
+            predict([files], run.detector, run.places, reporter=Reporter(said.append), **settings)
+    assert not (tmp_path / "out").exists()
+    assert not said
+
+
 def test_a_card_means_its_run(run: Run, tmp_path: Path) -> None:
     inside = find_detector(run.card, tmp_path / "elsewhere")
     assert inside.run.resolve() == run.folder.resolve()
@@ -436,7 +451,7 @@ def test_without_a_card_the_threshold_is_a_half_and_said(run: Run, tmp_path: Pat
     shutil.copytree(run.folder, folder, ignore=shutil.ignore_patterns("evals", "val_scores*"))
     detector = find_detector(folder, tmp_path)
     assert (detector.threshold, detector.temperature) == (0.5, None)
-    assert "0.5, since none was chosen on the val split" in detector.threshold_from
+    assert detector.threshold_from.startswith("none was chosen on the val split of folder:")
     assert "`dfbench eval` does that" in detector.threshold_from
 
 
