@@ -28,6 +28,7 @@ from dfbench.workflow.predict_scores import CropScorer, Encoded
 if TYPE_CHECKING:
     from dfbench.workflow.predict import Found
 
+Maps = dict[int, Float32[np.ndarray, "height width"]]  # by the number of the face in its file
 HOLD = 8  # frames of the drawn video that each looked-at frame stays: three a second are seen
 MOST = 1280  # px, of its longer side
 SHOWN = 6  # crops with their evidence, of a file
@@ -49,7 +50,7 @@ def draw(
     Raises:
       OSError: Something cannot be written.
     """
-    maps: dict[tuple[int, int], Float32[np.ndarray, "height width"]] = {}
+    maps: dict[int, Maps] = {}
     notes: list[str] = []
     if cam:
         maps, notes = _evidence(found, files, scorer)
@@ -58,7 +59,7 @@ def draw(
         for number, (one, file) in enumerate(zip(found, files, strict=True)):
             names: dict[str, str] = {}
             if file.faces:
-                own = {face: values for (n, face), values in maps.items() if n == number}
+                own = maps.get(number, {})
                 for kind, name, data in _pictures(one, file, scorer.detector, own, frames):
                     names[kind] = f"{one.input.name}-{name}"
                     if isinstance(data, bytes):
@@ -74,7 +75,7 @@ def _pictures(
     one: Found,
     file: FilePrediction,
     detector: TrainedDetector,
-    maps: dict[int, Float32[np.ndarray, "height width"]],
+    maps: Maps,
     frames: int,
 ) -> Iterator[tuple[str, str, bytes | list[RGB]]]:
     """Yield what is drawn, its file's name and its bytes; of a video the frames."""
@@ -164,8 +165,8 @@ def _timeline(one: Found, file: FilePrediction, detector: TrainedDetector) -> by
 
 def _evidence(
     found: Sequence[Found], files: Sequence[FilePrediction], scorer: CropScorer
-) -> tuple[dict[tuple[int, int], Float32[np.ndarray, "height width"]], list[str]]:
-    """Return maps by the numbers of file and face, or a note on why there are none."""
+) -> tuple[dict[int, Maps], list[str]]:
+    """Return maps by the number of the file, or a note on why there are none."""
     chosen = [(n, face) for n, file in enumerate(files) for face in _chosen(file)]
     if not chosen:
         return {}, []
@@ -177,7 +178,10 @@ def _evidence(
         maps = scorer.evidence([Encoded(crop.image, crop.before) for crop in crops])
     except UserError as error:
         return {}, [f"--cam: {error}"]
-    return dict(zip(chosen, maps, strict=True)), []
+    by_file: dict[int, Maps] = {}
+    for (n, face), values in zip(chosen, maps, strict=True):
+        by_file.setdefault(n, {})[face] = values
+    return by_file, []
 
 
 def _chosen(file: FilePrediction) -> list[int]:
