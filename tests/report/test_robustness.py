@@ -21,8 +21,8 @@ from dfbench.report.robustness import (
     robustness_tables,
     sweeps_text,
 )
-from dfbench.results.card import Metric, ResultCard, card_name, eval_folder
-from dfbench.results.store import StoredCard, load_cards
+from dfbench.results.card import FileHash, Metric, ResultCard, card_name, eval_folder
+from dfbench.results.store import SCORES, StoredCard, load_cards
 from dfbench.workflow.robustness import sweeps_of
 
 
@@ -136,22 +136,25 @@ def test_what_is_undefined_is_not_drawn() -> None:
 
 
 def test_cards_that_do_not_belong_together_are_not_compared(tmp_path: Path) -> None:
-    same = {"training_hash": "t", "eval": "synth_blend"}
-    write_evaluation(tmp_path / "clean", make_scores(), **same)
-    for number, seed in enumerate((0, 1)):
-        path = write_evaluation(tmp_path / "old", make_scores(seed=seed), **same)
-        card = load_cards([tmp_path / "old"])[0].card
-        cell = dataclasses.replace(card.cell, degrade="noise:5", seed=number)
-        card = dataclasses.replace(card, cell=cell)
-        stored = [*load_cards([tmp_path / "clean"]), StoredCard(path, card)]
-        found = sweeps_of(stored)
-        if number:  # of another seed
-            assert found == []
-            continue
-        (point,) = found[0].points
-        assert point.change.value == 0.0
-        data = dataclasses.replace(card.datasets, eval=())
-        (again,) = sweeps_of(
-            [stored[0], StoredCard(path, dataclasses.replace(card, datasets=data))]
-        ) or (None,)
-        assert again is None or "are others" in again.points[0].change.reason
+    for name in ("clean", "noisy"):
+        write_evaluation(tmp_path / name, make_scores(), training_hash="t")
+    clean, other = (load_cards([tmp_path / name])[0] for name in ("clean", "noisy"))
+
+    def sweeps(**changes: object) -> list[Sweep]:
+        cell = dataclasses.replace(other.card.cell, degrade="noise:5")
+        card = dataclasses.replace(other.card, **{"cell": cell, **changes})  # type: ignore[arg-type]
+        return sweeps_of([clean, StoredCard(other.path, card)])
+
+    (same,) = sweeps()
+    assert (same.points[0].change.value, same.points[0].change.p) == (0.0, 1.0)
+    (data,) = sweeps(datasets=dataclasses.replace(other.card.datasets, eval=()))
+    assert data.points[0].change.reason == "clean crops that were scored are others"
+    (files,) = sweeps(files={"checkpoint": FileHash(sha256="0", bytes=1)})
+    assert files.points[0].change.reason == "clean crops were scored by another checkpoint"
+    assert sweeps(training_hash="u") == []
+    seed = dataclasses.replace(other.card.cell, degrade="noise:5", seed=1)
+    assert sweeps(cell=seed) == []
+    other.path.with_name(SCORES).unlink()
+    (gone,) = sweeps()
+    assert gone.points[0].change.reason == "no scores beside a card"
+    assert gone.points[0].metric == same.points[0].metric
