@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dfbench.report.matrix import plain
+from dfbench.report.matrix import plain, short
 from dfbench.report.picture import DPI, GREY, fold, save
 
 RGB = UInt8[np.ndarray, "height width 3"]
@@ -66,11 +66,14 @@ def sheet_figure(title: str, legend: str, strips: Sequence[Strip]) -> Figure:
         style = {"va": "top", "ha": "left", "parse_math": False, **style}
         figure.text(x / width, 1 - y / height, text, **style)
 
-    write(MARGIN, MARGIN, plain(title), fontsize=10)
+    # A long path would widen the picture.
+    room = width - 2 * MARGIN
+    write(MARGIN, MARGIN, short(plain(title), int(room / 0.085)), fontsize=10)
     write(MARGIN, MARGIN + 0.19, plain(legend), fontsize=7, color=GREY)
     for number, strip in enumerate(strips):
         top = TITLE + number * (HEAD + SIDE + FOOT)
-        write(MARGIN, top + 0.12, plain(strip.title), fontsize=8, fontweight="bold")
+        head = short(plain(strip.title), int(room / 0.075))
+        write(MARGIN, top + 0.12, head, fontsize=8, fontweight="bold")
         for place, group in enumerate(strip.groups):
             left = MARGIN + (_width(strip.groups[:place]) + APART if place else 0)
             write(left, top + HEAD + SIDE + 0.04, _line(group), fontsize=6)
