@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ def p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def sweeps_text(sweeps: Sequence[Sweep]) -> str:
+def sweeps_text(sweeps: Sequence[Sweep], width: int = 100) -> str:
     """Return the sweeps for a terminal."""
     blocks = []
     for sweep in sweeps:
@@ -120,7 +121,8 @@ def sweeps_text(sweeps: Sequence[Sweep]) -> str:
             for row in rows
         ]
         blocks.append("\n".join([f"robustness: {plain(title)}", *(f"  {line}" for line in lines)]))
-    return "\n\n".join([*blocks, CHANGE_NOTE])
+    note = textwrap.fill(CHANGE_NOTE, width, subsequent_indent="  ", break_on_hyphens=False)
+    return "\n\n".join([*blocks, note])
 
 
 # --- many detectors -------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from dfbench.report.picture import save
 from dfbench.report.robustness import METRIC, UNKNOWN, Point, Sweep, degradation_of
 from dfbench.results.card import ResultCard
 from dfbench.results.comparable import row_key
-from dfbench.results.store import StoredCard
+from dfbench.results.store import StoredCard, load_cards
 from dfbench.workflow.pages import scored
 
 PICTURE = "robustness.png"  # in a run's folder
@@ -61,12 +61,11 @@ def _change(clean: ScoredCard, other: ScoredCard) -> Change:
 
 
 def write_sweeps(stored: Sequence[StoredCard]) -> tuple[list[Sweep], list[Path]]:
-    """Draw the sweeps of each run into its folder; return all sweeps and the pictures' paths."""
-    sweeps, paths = [], []
-    for run in dict.fromkeys(_run_of(one) for one in stored):
-        own = sweeps_of(one for one in stored if _run_of(one) == run)
-        sweeps += own
-        if shown := drawable(own):
+    """Return the sweeps of some cards, and the pictures of their runs, which show all there is."""
+    sweeps, paths = sweeps_of(stored), []
+    for run in dict.fromkeys(_run_of(one) for one in stored if one.card.cell.degrade):
+        every = sorted(load_cards([run]), key=lambda one: one.card.role != "within")
+        if shown := drawable(sweeps_of(every)):
             paths.append(run / PICTURE)
             save(sweep_figure(shown), paths[-1])
     return sweeps, paths

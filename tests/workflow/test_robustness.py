@@ -189,6 +189,10 @@ def test_scores_do_not_depend_on_how_they_are_batched(made: Made, tmp_path: Path
     out, err = call(*arguments, "--degrade", "noise:20", "--degrade", "blur:1")
     assert "reusing the scores" not in err  # another batch size is another configuration
     assert "blur:1 " in out
+    assert "resize" not in out
+    # What was there before is still drawn, with a panel more.
+    heights = [cv2.imread(str(folder / PICTURE)).shape[0] for folder in (made.run, run)]
+    assert heights[0] < heights[1]
     cards = {s.card.cell.degrade: s.path for s in load_cards([run]) if s.card.cell.eval == other}
     assert "blur:1" in cards
     one = read_scores(made.cards()["noise:20"][1].with_name(SCORES))
