@@ -20,6 +20,8 @@ from dfbench.results.store import read_card
 pytestmark = pytest.mark.slow  # a command of its own in continuous integration: make protocols
 pytest.importorskip("dlib", reason="needs dfbench[classical]: dlib")
 
+# Its trainings are those of cvcs_variants, and cvcs_sift_by_image shows what an allowed leak is.
+REFUSED_ONLY = "cvcs_variants_by_image"
 REPORTS = (
     *("uadfv_lab_landmarks", "uadfv_lab_embedding", "uadfv_lab_small_cnn", "uadfv_lab_vgg19"),
     *("celebdf_first_frame", "dfdc_resnet34", "mesonet_transfer"),
@@ -61,6 +63,8 @@ def test_each_runs_by_one_command(home: Home, name: str) -> None:
         refused = home.matrix(name)
         assert "0 scored" in refused.stdout
         assert "--allow-leak" in refused.stdout
+    if name == REFUSED_ONLY:
+        return
     done = home.matrix(name, *(["--allow-leak"] if leaks else []))
     assert done.returncode == 0, done.stderr + done.stdout
     assert "0 refused, 0 failed" in done.stdout
@@ -80,7 +84,7 @@ def test_the_leaderboard_has_each_system_beside_its_published_number(home: Home)
     published = read_published(published_folder())
     rows = system_rows(cards, published)
     assert {(row.protocol, row.system) for row in rows} == {
-        place for one in published for place in one.systems
+        place for one in published for place in one.systems if place[0] != REFUSED_ONLY
     }
     assert all(row.here != (NOT_RUN,) and "rehearsal" in row.here[0] for row in rows)
     page = (home.path / "runs" / "leaderboard" / "index.html").read_text()
