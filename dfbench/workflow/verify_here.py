@@ -40,10 +40,12 @@ def data_here(
         every = list(_prepared(data_dir, data, asked(card.cell.eval, number) or ()))
         same = [p for p in every if p.manifest.crops_sha256 == data.crops_sha256]
         if same:
-            exact.append(same[0])
-            said, own = msgspec.to_builtins(data), msgspec.to_builtins(same[0].fingerprint())
+            # Two recipes may cut the same crops: one frame of an image, however many are wanted.
+            here = next((p for p in same if p.fingerprint() == data), same[0])
+            exact.append(here)
+            said, own = msgspec.to_builtins(data), msgspec.to_builtins(here.fingerprint())
             found += differences(said, own, field, "these crops on this machine have")
-            found += _roster_differences(same[0], table)
+            found += _roster_differences(here, table)
             continue
         like = [p for p in every if _names(p.fingerprint()) == _names(data)]
         of_clips = [p for p in like if p.manifest.clips_sha256 == data.clips_sha256]

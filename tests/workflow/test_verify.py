@@ -324,6 +324,20 @@ def test_what_is_said_of_crops_that_are_here(
     assert fields(check(card, source[1])) == [f"datasets.eval[0].{field}"]
 
 
+def test_the_same_crops_by_other_recipes_are_no_fault_of_the_card(
+    source: tuple[Path, Path], card: Path, tmp_path: Path
+) -> None:
+    """Of an image there is one frame, however many are wanted."""
+    data_dir = shutil.copytree(source[1], tmp_path / "data")
+    for frames in (1, 2, 3):
+        data = dataclasses.replace(AS_THEY_ARE, frames=frames)
+        prepare_photos(source[1].parent / "photos0", data_dir, data)
+    verdict = check(card, data_dir)
+    assert verdict.good, verdict
+    change(card, lambda c: c["datasets"]["eval"][0]["recipe"].update(margin=2.0))
+    assert not check(card, data_dir).good
+
+
 def test_other_data_on_this_machine_are_no_fault_of_the_card(
     source: tuple[Path, Path], card: Path
 ) -> None:
