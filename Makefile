@@ -30,13 +30,14 @@ lint: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-# A file's tests run in one process, which makes their fixtures once: --dist loadfile.
+# A file's tests run in one process, which makes their fixtures once: --dist loadfile. Long files are
+# not the last ones in the order of their names.
 test: lint
 	@echo "tests (the heavier ones: make test-all)"
-	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: lint beam
-	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile
+	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 # The protocols of the five reports in small: a part of test-all, and a step of its own in CI.
 protocols: setup
