@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import itertools
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +18,19 @@ from dfbench.config import RunConfig, config_hash
 from dfbench.errors import UserError, system_errors
 from dfbench.eval.table import sigmoid
 from dfbench.eval.videos import aggregate_frames
-from dfbench.faces.clip import Clip, ClipResult, Crop, CropRecipe, recipe_values
+from dfbench.faces.clip import ClipResult, Crop, CropRecipe, recipe_values
 from dfbench.faces.crop import Box
 from dfbench.faces.detect import DetectorChoice, resolve_detector
-from dfbench.faces.extract import check_recipe, extract_clips, read_shard
+from dfbench.faces.extract import check_recipe
 from dfbench.faces.images import is_image
 from dfbench.faces.tracks import join_tracks
 from dfbench.paths import model_files_dir
 from dfbench.progress import SILENT, Reporter
 from dfbench.report.predictions import predictions_csv, predictions_json
 from dfbench.results.prediction import FaceScore, FilePrediction, Predictions, Scorer, TrackScore
+from dfbench.workflow.input_faces import extract_inputs
+from dfbench.workflow.input_files import Input, list_inputs
 from dfbench.workflow.places import Places
-from dfbench.workflow.predict_files import Input, list_inputs
 from dfbench.workflow.predict_model import TrainedDetector
 from dfbench.workflow.predict_pictures import draw
 from dfbench.workflow.predict_scores import CropScorer, Encoded
@@ -136,25 +136,8 @@ def _find_faces(
     places: Places,
     reporter: Reporter,
 ) -> list[Found]:
-    clips = [
-        Clip(
-            path=one.path,
-            label=1,  # nobody knows; reals might have more frames
-            split="test",
-            video=str(number),
-            manipulation="",
-            every_face=True,
-        )
-        for number, one in enumerate(inputs)
-    ]
-    with (
-        tempfile.TemporaryDirectory(prefix="dfbench-") as folder,
-        reporter.bar("finding faces", "file") as progress,
-    ):
-        shards = extract_clips(
-            clips, recipe, Path(folder), detector=choice, jobs=places.jobs, progress=progress
-        )
-        return [_found(*pair) for pair in zip(inputs, map(read_shard, shards), strict=True)]
+    results = extract_inputs(inputs, recipe, choice, places, reporter, every_face=True)
+    return [_found(*pair) for pair in zip(inputs, results, strict=True)]
 
 
 def _found(one: Input, result: ClipResult) -> Found:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from dfbench.errors import UserError, one_line
-from dfbench.faces.clip import REAL, Clip, ClipResult, CropRecipe
+from dfbench.faces.clip import CropRecipe
 from dfbench.faces.crop import decode
 from dfbench.faces.detect import DetectorChoice, resolve_detector
-from dfbench.faces.extract import extract_clips, read_shard
 from dfbench.faces.images import RGB, UnreadableError, is_image, read_image
 from dfbench.faces.video import read_frames
 from dfbench.paths import model_files_dir
 from dfbench.progress import SILENT, Reporter
+from dfbench.workflow.input_faces import extract_inputs
+from dfbench.workflow.input_files import Input
 from dfbench.workflow.places import Places
-from dfbench.workflow.predict_files import Input
 
 TRIED = 9  # frames of a video; of those with a face the one nearest to the middle is taken
 
@@ -82,7 +80,7 @@ def query_faces(
     )
     queries, without = [], dict[str, str]()
     for one, result in zip(
-        inputs, _extracted(inputs, recipe, choice, places, reporter), strict=True
+        inputs, extract_inputs(inputs, recipe, choice, places, reporter), strict=True
     ):
         file = str(one.path)
         if result.crops:
@@ -98,24 +96,3 @@ def query_faces(
     for file, reason in without.items():
         reporter.say(one_line(f"{file}: {reason}; left out"))
     return queries, without
-
-
-def _extracted(
-    inputs: Sequence[Input],
-    recipe: CropRecipe,
-    choice: DetectorChoice,
-    places: Places,
-    reporter: Reporter,
-) -> list[ClipResult]:
-    clips = [
-        Clip(path=one.path, label=REAL, split="test", video=str(number), manipulation="real")
-        for number, one in enumerate(inputs)
-    ]
-    with (
-        tempfile.TemporaryDirectory(prefix="dfbench-") as folder,
-        reporter.bar("finding faces", "file") as progress,
-    ):
-        shards = extract_clips(
-            clips, recipe, Path(folder), detector=choice, jobs=places.jobs, progress=progress
-        )
-        return [read_shard(shard) for shard in shards]

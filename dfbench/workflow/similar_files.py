@@ -21,8 +21,8 @@ from dfbench.progress import SILENT, Reporter
 from dfbench.report.sheet import Group, Strip, Tile, write_sheet
 from dfbench.report.text import aligned
 from dfbench.workflow.describe import HARRIS, find_describer
+from dfbench.workflow.input_files import list_inputs
 from dfbench.workflow.places import Places
-from dfbench.workflow.predict_files import list_inputs
 from dfbench.workflow.preparation import prepare_spec
 from dfbench.workflow.query_faces import Query, check_readable, query_faces
 from dfbench.workflow.similar import Match, Place, check_top, open_pool

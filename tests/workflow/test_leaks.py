@@ -38,6 +38,12 @@ def leaking(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"folder:{root}"
 
 
+@pytest.fixture
+def run(trained: Trained, tmp_path: Path) -> Path:
+    """A copy of the run: that of the other tests keeps its two evaluations."""
+    return shutil.copytree(trained.folder, tmp_path / trained.folder.name)
+
+
 def test_test_clips_that_were_trained_on_are_refused(trained: Trained, leaking: str) -> None:
     message = r"6 of its 12 test clips are in the training data .*copy0\.png .*--allow-leak"
     with pytest.raises(UserError, match=message) as caught:
@@ -46,16 +52,16 @@ def test_test_clips_that_were_trained_on_are_refused(trained: Trained, leaking: 
     assert "folder:theirs/fake/test/copy0.png" in str(caught.value) or "real" in str(caught.value)
 
 
-def test_an_allowed_leak_is_in_the_card(trained: Trained, leaking: str) -> None:
-    card, path = evaluate(trained.folder, leaking, trained.places, allow_leak=True)
+def test_an_allowed_leak_is_in_the_card(trained: Trained, run: Path, leaking: str) -> None:
+    card, path = evaluate(run, leaking, trained.places, allow_leak=True)
     assert read_card(path) == card
     assert card.audit.allowed
     assert (card.audit.exact_duplicates, card.audit.clips) == (2 * TAKEN, 2 * TAKEN)
     assert (card.audit.shared_videos, card.audit.near_duplicates) == (0, 0)
     assert "the same bytes" in card.audit.note
     with pytest.raises(UserError, match="--allow-leak"):  # what was allowed once is asked again
-        evaluate(trained.folder, leaking, trained.places)
-    again, _ = evaluate(trained.folder, leaking, trained.places, allow_leak=True)
+        evaluate(run, leaking, trained.places)
+    again, _ = evaluate(run, leaking, trained.places, allow_leak=True)
     assert again == card
 
 
@@ -83,9 +89,9 @@ def test_a_run_is_refused_before_it_trains(
 
 
 def test_eval_takes_the_option(
-    trained: Trained, leaking: str, capsys: pytest.CaptureFixture[str]
+    trained: Trained, run: Path, leaking: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["eval", str(trained.folder), "--eval", leaking, "--jobs", "1"]
+    arguments = ["eval", str(run), "--eval", leaking, "--jobs", "1"]
     arguments += ["--data-dir", str(trained.places.data_dir)]
     assert cli.main(arguments) == 2
     assert "--allow-leak" in capsys.readouterr().err

@@ -13,7 +13,6 @@ from dfbench.report.page.published import published_html
 from dfbench.report.page.ranking import ranking_html
 from dfbench.report.published import PublishedResult
 from dfbench.report.robustness import LEAD, SECTION, robustness_tables
-from dfbench.report.systems import system_rows
 from dfbench.results.card import ResultCard
 from dfbench.results.standings import StandingGroup
 
@@ -142,7 +141,7 @@ def _robustness(cards: Sequence[ResultCard]) -> str:
 
 def _systems(cards: Sequence[ResultCard], published: Sequence[PublishedResult]) -> str:
     """Return the section on systems of published projects; empty where no card is of one."""
-    rows = system_rows(cards, published)
+    rows = systems.system_rows(cards, published)
     if not rows:
         return ""
     heads = "".join(f'<th scope="col">{text}</th>' for text in systems.HEAD[1:])

@@ -1,4 +1,4 @@
-"""The files of a prediction: which there are, and what is drawn of them called."""
+"""The files that a person names: which there are, and how what is written of them is called."""
 
 from __future__ import annotations
 
