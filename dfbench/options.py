@@ -294,9 +294,18 @@ def leaderboard_options(parser: argparse.ArgumentParser) -> None:
         "cards",
         nargs="*",
         type=Path,
-        default=[Path("runs")],
         metavar="DIR",
-        help="folders with result cards (default: runs)",
+        help="folders with result cards, such as those of several machines (default: runs)",
+    )
+    parser.add_argument(
+        "--from",
+        dest="more",
+        action="extend",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="DIR",
+        help="the same, as an option",
     )
     parser.add_argument(
         "--out",

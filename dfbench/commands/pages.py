@@ -4,30 +4,44 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 from dfbench.commands.setup import make_reporter
 
+CONTRADICTED = 3  # exit status
 
-def leaderboard(args: argparse.Namespace) -> None:
+
+def leaderboard(args: argparse.Namespace) -> int:
     """Write README.md, index.html, leaderboard.csv and matrix.png from the result cards found.
 
     Detectors are ranked by their mean cross-dataset video AUC, with intervals and ties where the
     score files lie beside the cards. Numbers from papers come as a part of their own, in grey.
+
+    Cards of several machines go together: copies are counted once; of results of one cell, with the
+    same settings and clips, that disagree, the newest is shown, and all of them are named. Then,
+    and where --collect leaves out a card without scores, the exit status is 3.
     """
     from dfbench.workflow.collect import collect
-    from dfbench.workflow.pages import leaderboard as write_pages
-    from dfbench.workflow.pages import load, matrix_text
+    from dfbench.workflow.pages import matrix_text, read_merged, write_pages
 
-    out = args.out or args.cards[0] / "leaderboard"
+    dirs = [*args.cards, *args.more] or [Path("runs")]
+    out = args.out or dirs[0] / "leaderboard"
     reporter = make_reporter()
+    partial = 0
     if args.collect:
-        copied = collect(args.cards, args.collect)
-        reporter.say(f"{copied} result cards copied into {args.collect}")
-        args.cards = [args.collect]
-    pages = write_pages(args.cards, out, reporter)
+        done = collect(dirs, args.collect)
+        reporter.say(
+            f"{done.copied} result cards copied into {args.collect}; {done.there} were there"
+        )
+        for one in done.partial:
+            reporter.say(f"not copied: {one.path}: {', '.join(one.missing)} not beside it")
+        partial, dirs = len(done.partial), [args.collect]
+    merged = read_merged(dirs, reporter)
+    pages = write_pages(merged, dirs, out)
     if args.json:
         print(json.dumps([str(page) for page in pages], indent=1))
-        return
-    print(matrix_text(load(args.cards)))
-    for page in pages:
-        print(f"page: {page}")
+    else:
+        print(matrix_text([stored.card for stored in merged.cards]))
+        for page in pages:
+            print(f"page: {page}")
+    return CONTRADICTED if merged.contradictions or partial else 0

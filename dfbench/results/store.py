@@ -12,6 +12,7 @@ import msgspec
 
 from dfbench.errors import UserError
 from dfbench.results.card import SCHEMA_VERSION, FileHash, ResultCard
+from dfbench.results.merge import merge
 from dfbench.results.versions import upgrade
 
 SUFFIX = ".card.json"
@@ -28,6 +29,12 @@ class StoredCard:
     path: Path
     card: ResultCard
     schema_version: int = SCHEMA_VERSION  # that the file has
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the score files that the card speaks of and that are not beside it."""
+        names = (name for key, name in BESIDE.items() if key in self.card.files)
+        return [name for name in names if not self.path.with_name(name).is_file()]
 
 
 def write_card(card: ResultCard, path: Path) -> None:
@@ -113,33 +120,45 @@ def _unknown(raw: Any, known: Any, place: str) -> str:
 
 
 def load_cards(dirs: Sequence[Path]) -> list[StoredCard]:
-    """Read every `*.card.json` below the folders, sorted by cell.
+    """Read every `*.card.json` below the folders, sorted by cell; of a place the newest alone.
 
-    Of several cards of one cell and one training configuration (evaluated again, in another run
-    folder, or copied) the newest counts.
+    Raises:
+      UserError: as `read_cards`.
+    """
+    return sorted(merge(read_cards(dirs)).cards, key=sort_key)
+
+
+def read_cards(dirs: Sequence[Path]) -> list[StoredCard]:
+    """Read every `*.card.json` below the folders, each file once.
 
     Raises:
       UserError: a folder does not exist or holds no card; a card cannot be read, or the scores
         beside it are not those it was computed from.
     """
-    newest: dict[tuple[object, ...], StoredCard] = {}
+    found: dict[Path, StoredCard] = {}
     for folder in dirs:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; name one that holds result cards")
-        paths = sorted(folder.rglob(f"*{SUFFIX}"))
-        paths = [path for path in paths if not path.name.startswith(".")]
+        paths = card_paths(folder)
         if not paths:
             raise UserError(
                 f"{folder}: no result card (*{SUFFIX}) below it; `dfbench run` and `dfbench eval` "
                 "write them"
             )
         for path in paths:
-            stored = read_stored(path)
-            _check_scores(stored)
-            key = (stored.card.cell, stored.card.training_hash)
-            if key not in newest or _age(newest[key]) < _age(stored):
-                newest[key] = stored
-    return sorted(newest.values(), key=sort_key)
+            if (place := path.resolve()) not in found:
+                stored = read_stored(path)
+                _check_scores(stored)
+                found[place] = stored
+    return list(found.values())
+
+
+def card_paths(folder: Path) -> list[Path]:
+    """Return the files that are called cards, but for what a kill left unfinished."""
+    paths = sorted(folder.rglob(f"*{SUFFIX}"))
+    return [
+        path for path in paths if not any(p.startswith(".") for p in path.relative_to(folder).parts)
+    ]
 
 
 def _check_scores(stored: StoredCard) -> None:
@@ -152,15 +171,11 @@ def _check_scores(stored: StoredCard) -> None:
             )
 
 
-def _age(stored: StoredCard) -> tuple[str, str]:
-    return stored.card.times.created, stored.path.as_posix()
-
-
 def sort_key(stored: StoredCard) -> tuple[object, ...]:
     """Order cards by cell, then configuration."""
     cell = stored.card.cell
     what = (cell.model, cell.train, cell.eval, cell.degrade, cell.seed)
-    return (*what, stored.card.config_hash, *_age(stored))
+    return (*what, stored.card.config_hash, stored.card.times.created, stored.path.as_posix())
 
 
 def hash_file(path: Path) -> FileHash:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dfbench.errors import UserError
@@ -13,29 +14,53 @@ from dfbench.progress import SILENT, Reporter
 from dfbench.report.leaderboard import write_leaderboard
 from dfbench.report.published import published_folder, read_published
 from dfbench.report.text import matrix_text
-from dfbench.results.card import ResultCard
-from dfbench.results.store import SCORES, SUFFIX, StoredCard, load_cards
+from dfbench.results.merge import Merged, merge, remarks
+from dfbench.results.store import SCORES, SUFFIX, StoredCard, card_paths, read_cards, sort_key
 
-__all__ = ["leaderboard", "load", "matrix_text"]
+__all__ = ["leaderboard", "matrix_text", "read_merged", "write_pages"]
 
 
 def leaderboard(dirs: Sequence[Path], out: Path, reporter: Reporter = SILENT) -> list[Path]:
     """Write the leaderboard of the cards below `dirs`: markdown, HTML, CSV and a picture.
 
-    Folders without a card are said; where no folder has one, the pages say how to get results.
+    Raises:
+      UserError: as `read_merged` and `write_pages`.
+    """
+    return write_pages(read_merged(dirs, reporter), dirs, out)
+
+
+def read_merged(dirs: Sequence[Path], reporter: Reporter = SILENT) -> Merged:
+    """Read the cards below `dirs`, and say what does not go together.
+
+    Folders without a card are said.
 
     Raises:
-      UserError: no such folder, or a card, a score file or a published number that is wrong; or no
-        card, where `out` shows some.
+      UserError: no such folder, or a card or a score file that is wrong.
+    """
+    merged = merge(read_cards(_filled(dirs, reporter)))
+    cards = tuple(sorted(merged.cards, key=sort_key))
+    copies = f"; {merged.copies} copies of them counted once" if merged.copies else ""
+    reporter.say(f"leaderboard of {len(cards)} result cards{copies}")
+    for line in (*remarks(cards), *(found.line() for found in merged.contradictions)):
+        reporter.say(line)
+    return replace(merged, cards=cards)
+
+
+def write_pages(merged: Merged, dirs: Sequence[Path], out: Path) -> list[Path]:
+    """Write the leaderboard of cards that were read from `dirs`.
+
+    Where there is no card, the pages say how to get results.
+
+    Raises:
+      UserError: a published number that is wrong; or no card, where `out` shows some.
     """
     published = read_published(published_folder())
-    cards = load_cards(_filled(dirs, reporter))
-    if not cards and _shows_results(out):
+    if not merged.cards and _shows_results(out):
         raise UserError(
             f"{out} shows results, and there is no result card below "
             f"{', '.join(map(str, dirs))}; delete {out} if it is to be empty"
         )
-    reporter.say(f"leaderboard of {len(cards)} result cards")
+    cards = merged.marked()
     return write_leaderboard(cards, out, standings(map(scored, cards)), published)
 
 
@@ -54,14 +79,9 @@ def scored(stored: StoredCard) -> ScoredCard:
     return ScoredCard(stored.card, video_scores(read_scores(path), aggregate, top_k))
 
 
-def load(dirs: Sequence[Path]) -> list[ResultCard]:
-    """Read the cards below `dirs`."""
-    return [stored.card for stored in load_cards(_filled(dirs))]
-
-
 def _filled(dirs: Sequence[Path], reporter: Reporter = SILENT) -> list[Path]:
     """Return the folders but for those that are there and hold no card."""
-    empty = [folder for folder in dirs if folder.is_dir() and not any(folder.rglob(f"*{SUFFIX}"))]
+    empty = [folder for folder in dirs if folder.is_dir() and not card_paths(folder)]
     for folder in empty:
         reporter.say(f"{folder}: no result card (*{SUFFIX}) below it")
     return [folder for folder in dirs if folder not in empty]
