@@ -1,5 +1,5 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Both set up first.
-.PHONY: setup demo test test-all protocols lint parity beam browser bench lock clean
+.PHONY: setup demo test test-all e2e lint parity beam browser bench lock clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -39,9 +39,10 @@ test: lint
 test-all: lint beam
 	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-# The protocols of the five reports in small: a part of test-all, and a step of its own in CI.
-protocols: setup
-	$(VENV)/bin/python -m pytest -q -p no:xdist tests/e2e/test_report_protocols.py
+# The main job, and the protocols of the five reports in small: a part of test-all, and a step of
+# its own in CI.
+e2e: setup
+	$(VENV)/bin/python -m pytest -q -p no:xdist tests/e2e/test_tiny.py tests/e2e/test_report_protocols.py
 
 # Apache Beam in an environment of its own: it needs older versions of what others need too.
 BEAM := .venv-beam

@@ -1,7 +1,7 @@
 """The command line: the table of commands, and what all of them share.
 
 Exit status: 0 done, 1 a fault of ours, 2 the user's input, 3 a matrix some cells of which failed or
-files of which none could be scored, 130 interrupted.
+files of which none could be scored, 4 another process of the job ended, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from dfbench import __version__, options
+from dfbench import __version__, options, processes
 from dfbench.commands import (
     data,
     matrix,
@@ -31,7 +31,13 @@ from dfbench.errors import UserError, nearest, one_line
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    status = _main(list(sys.argv[1:] if argv is None else argv))
+    if status:
+        processes.leave(status)
+    return status
+
+
+def _main(arguments: list[str]) -> int:
     try:
         parser = _parser()
         _suggest_command(arguments)
@@ -40,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.print_help()
             return 0
         _quiet_libraries(args.verbose)
+        if options.job_of(args) is not None and (ended := processes.supervise()) is not None:
+            return ended
         return args.function(args) or 0
     except UserError as error:
         print(f"dfbench: {one_line(str(error))}", file=sys.stderr)
@@ -50,7 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `dfbench datasets | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:
+    except Exception as error:
+        if processes.lost_touch(error):
+            print(f"dfbench: {processes.LOST_TEXT}", file=sys.stderr)
+            return processes.LOST
         traceback.print_exc()
         print(
             "dfbench: this is a fault of dfbench, not of your input; please report it",

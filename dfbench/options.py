@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from dfbench import config
+from dfbench import config, processes
 from dfbench.degradations import parse_degradations
 from dfbench.errors import UserError, nearest
 from dfbench.paths import default_data_dir
@@ -85,6 +85,7 @@ def training_options(parser: argparse.ArgumentParser) -> None:
     setting_options(parser)
     data_options(parser)
     runs_option(parser)
+    job_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted training")
     parser.add_argument("--overwrite", action="store_true", help="train again from the start")
 
@@ -136,6 +137,29 @@ def degrade_option(parser: argparse.ArgumentParser) -> None:
         help="score each dataset also with degraded crops: jpeg:QUALITY, blur:SIGMA px, "
         "resize:FACTOR, noise:SIGMA of 255; a sweep is jpeg:90+50+30; never ranked by",
     )
+
+
+def job_options(parser: argparse.ArgumentParser) -> None:
+    """Add how several processes find each other."""
+    group = parser.add_argument_group(
+        "several processes",
+        "one training on the devices of many machines, that see the same folders; found by itself "
+        "in a SLURM step with several tasks, under Open MPI and on TPUs",
+    )
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens")
+    group.add_argument("--processes", type=int, metavar="N", help="how many there are; 1: alone")
+    group.add_argument("--process", type=int, metavar="I", help="number of this one, from 0")
+
+
+def job_of(args: argparse.Namespace) -> processes.Job | None:
+    """Return the job of several processes that a command is part of, if any.
+
+    Raises:
+      UserError: options that do not fit together.
+    """
+    if not hasattr(args, "coordinator"):
+        return None
+    return processes.find_job(args.coordinator, args.processes, args.process)
 
 
 def leak_option(parser: argparse.ArgumentParser) -> None:
@@ -266,6 +290,7 @@ def eval_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eval", nargs="+", required=True, metavar="SPEC", help=SPEC_HELP)
     degrade_option(parser)
     data_options(parser)
+    job_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="score again")
     leak_option(parser)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfbench.config import RunConfig, named, total_epochs
 from dfbench.errors import one_line
+from dfbench.processes import is_first
 from dfbench.progress import Progress, Reporter
 from dfbench.workflow.matrix import Status, cells_of
 
@@ -95,6 +96,13 @@ class Board:
         """Show how far a longer piece of work is."""
 
 
+class SilentBoard(Board):
+    """Of a process that leaves the talking to the first one."""
+
+    def _line(self, line: str) -> None:
+        pass
+
+
 class LiveBoard(Board):
     """The same as one table that changes in place."""
 
@@ -162,6 +170,8 @@ def _short(text: str, style: str = "") -> Text:
 
 def board(configs: Sequence[RunConfig]) -> tuple[Board, AbstractContextManager[Any]]:
     """Return the board for this stderr, and the context in which it is drawn."""
+    if not is_first():
+        return SilentBoard(configs), nullcontext()
     if not sys.stderr.isatty():
         return Board(configs), nullcontext()
     from rich.console import Console

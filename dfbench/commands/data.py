@@ -87,7 +87,7 @@ def audit(args: argparse.Namespace) -> None:
     for spec in (args.train, args.eval):
         parse_spec(spec)
     toml = args.model / "config.toml" if args.model else None
-    reporter = start(config.read_toml(toml)) if toml and toml.is_file() else make_reporter()
+    reporter = start(args, config.read_toml(toml)) if toml and toml.is_file() else make_reporter()
     from dfbench.workflow.audit import audit as compare
     from dfbench.workflow.audit import audit_text
 

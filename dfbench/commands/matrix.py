@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
+import shlex
 import statistics
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from dfbench import options
 from dfbench.commands.setup import places_of, start
-from dfbench.config import named
+from dfbench.config import RunConfig, named
 from dfbench.errors import UserError, one_line
+from dfbench.processes import is_first
 from dfbench.protocols import Cells, expand, refuse_fixed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dfbench.progress import Reporter
     from dfbench.results.card import ResultCard
     from dfbench.workflow.matrix import Outcome
+    from dfbench.workflow.places import Places
 
 CELLS_FAILED = 3  # exit status
 
@@ -31,16 +37,26 @@ def matrix(args: argparse.Namespace) -> int:
     listed at the end, and the exit status is 3. A cell whose test clips are in its training data is
     refused, which is no failure (--allow-leak scores it).
 
+    Several machines or devices share the work by --part 1/N to --part N/N, on the same folders at
+    the same time; `dfbench launch` writes such jobs, and `dfbench leaderboard` the pages.
+
     Lists: `a,b,c` or `a b c`. A union of datasets is one entry in brackets: '(a,b)'.
     """
     chosen = selection(args)
-    start(*chosen.configs)
+    trainings = len(chosen.configs)
+    chosen = dataclasses.replace(chosen, configs=part_of(chosen.configs, args.part))
+    if not chosen.configs:
+        print(f"part {args.part}: nothing to do, there are {trainings} trainings")
+        return 0
+    reporter = start(args, *chosen.configs)
     from dfbench.commands.board import board
     from dfbench.workflow.matrix import FAULTS, Plan, make_cells
     from dfbench.workflow.pages import leaderboard as write_pages
     from dfbench.workflow.pages import matrix_text
 
     places = places_of(args)
+    if args.prepare_only:
+        return prepare_all(chosen, places, reporter)
     watch, drawn = board(chosen.configs)
     plan = Plan(
         protocol=chosen.protocol,
@@ -53,13 +69,21 @@ def matrix(args: argparse.Namespace) -> int:
     )
     with drawn:
         outcomes = make_cells(chosen.configs, places, plan, watch=watch, reporter=watch.reporter)
+    if not is_first():
+        return 0
     cards = [outcome.card for outcome in outcomes if outcome.card]
     if cards:
-        pages = write_pages([places.runs_dir], places.runs_dir / "leaderboard", watch.reporter)
         print(matrix_text([card for card in cards if not card.cell.degrade]))
         print_robustness((o.card, o.path) for o in outcomes if o.card and o.path)
-        for page in pages:
-            print(f"page: {page}")
+        if args.part is None:
+            folder = places.runs_dir / "leaderboard"
+            for page in write_pages([places.runs_dir], folder, watch.reporter):
+                print(f"page: {page}")
+        else:
+            print(
+                f"part {args.part} of {trainings} trainings; pages of all parts: "
+                f"dfbench leaderboard {shlex.quote(str(places.runs_dir))}"
+            )
     if args.oracle and cards:
         print(oracle_text(outcomes))
     print(summary(outcomes, chosen))
@@ -68,6 +92,48 @@ def matrix(args: argparse.Namespace) -> int:
             print(f"tracebacks of faults: {places.runs_dir / FAULTS}")
         return CELLS_FAILED
     return 0
+
+
+def part_of(configs: Sequence[RunConfig], part: str | None) -> tuple[RunConfig, ...]:
+    """Return the trainings of a part `K/N`: number K, counted from 1, and every N-th after it.
+
+    Raises:
+      UserError: not such a part.
+    """
+    if part is None:
+        return tuple(configs)
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", part, re.ASCII)
+    number, parts = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= number <= parts:
+        raise UserError(f"--part: '{part}' is no part K/N with K from 1 to N, such as 1/4")
+    return tuple(configs[number - 1 :: parts])
+
+
+def prepare_all(chosen: options.Selection, places: Places, reporter: Reporter) -> int:
+    """Prepare the data of all cells, and fetch weights to start from; return the exit status."""
+    from dfbench.classical.catalog import is_classical
+    from dfbench.workflow.classical import check_classical, needed_files
+    from dfbench.workflow.preparation import prepare_spec
+    from dfbench.workflow.training import check_settings
+
+    def fetch(config: RunConfig) -> None:
+        check_settings(config, reporter)
+        if is_classical(config.model.name):
+            needed_files(check_classical(config), config, reporter)
+
+    specs = {(s, c.data): None for c in chosen.configs for s in (c.train, *c.eval)}
+    steps: list[Callable[[], Any]] = [
+        *(partial(fetch, config) for config in chosen.configs),
+        *(partial(prepare_spec, *spec, places, reporter) for spec in specs),
+    ]
+    failed: dict[str, None] = {}
+    for step in steps:
+        try:
+            step()
+        except UserError as error:
+            failed[f"failed: {one_line(str(error))}"] = None
+    print("\n".join([f"data of {len(chosen.configs)} trainings: {places.data_dir}", *failed]))
+    return CELLS_FAILED if failed else 0
 
 
 def summary(outcomes: Sequence[Outcome], chosen: options.Selection) -> str:
@@ -205,6 +271,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.setting_options(parser)
     options.data_options(parser)
     options.runs_option(parser)
+    options.job_options(parser)
+    parser.add_argument(
+        "--part",
+        metavar="K/N",
+        help="of the trainings only number K, K+N, K+2N, ..; write no pages",
+    )
+    parser.add_argument(
+        "--prepare-only",
+        action="store_true",
+        help="prepare the data of all cells, fetch weights, and stop",
+    )
     parser.add_argument("--overwrite", action="store_true", help="train and score all again")
     options.leak_option(parser)
     options.oracle_options(parser)

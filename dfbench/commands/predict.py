@@ -28,7 +28,7 @@ def predict(args: argparse.Namespace) -> int:
     from dfbench.workflow.predict_model import find_detector
 
     detector = find_detector(args.checkpoint, args.runs_dir)
-    reporter = start(detector.config)
+    reporter = start(args, detector.config)
     from dfbench.report.predictions import predictions_json, predictions_text
     from dfbench.workflow.predict import CSV, JSON
     from dfbench.workflow.predict import predict as score

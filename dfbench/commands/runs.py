@@ -10,6 +10,7 @@ from dfbench import config, options
 from dfbench.commands.matrix import oracle_text, print_robustness
 from dfbench.commands.setup import places_of, start
 from dfbench.degradations import parse_degradations
+from dfbench.processes import is_first
 
 
 def run(args: argparse.Namespace) -> None:
@@ -19,7 +20,7 @@ def run(args: argparse.Namespace) -> None:
     """
     chosen = options.selection(args)
     configs = chosen.configs
-    reporter = start(*configs)
+    reporter = start(args, *configs)
     from dfbench.workflow.matrix import Plan, make_cells
     from dfbench.workflow.pages import leaderboard as write_pages
     from dfbench.workflow.pages import matrix_text
@@ -41,6 +42,8 @@ def run(args: argparse.Namespace) -> None:
         keep_epochs=args.keep_epochs,
     )
     outcomes = make_cells(configs, places, plan, watch=watch, reporter=reporter)
+    if not is_first():
+        return
     pages = write_pages([places.runs_dir], places.runs_dir / "leaderboard", reporter)
     made = [(one.card, one.path) for one in outcomes if one.card and one.path]
     print(matrix_text([card for card, _ in made if not card.cell.degrade]))
@@ -56,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
 def train(args: argparse.Namespace) -> None:
     """Train one detector; the checkpoint is chosen on the training dataset's own val split."""
     configs = options.selection(args).configs
-    reporter = start(*configs)
+    reporter = start(args, *configs)
     from dfbench.workflow.training import train as fit
 
     for one in configs:
@@ -74,7 +77,7 @@ def evaluate(args: argparse.Namespace) -> None:
     """Score a finished training on the test split of other datasets."""
     degrade = parse_degradations(args.degrade, "--degrade")
     settings = args.run / "config.toml"
-    reporter = start(*([config.read_toml(settings)] if settings.is_file() else []))
+    reporter = start(args, *([config.read_toml(settings)] if settings.is_file() else []))
     from dfbench.workflow.evaluate import evaluate as score
     from dfbench.workflow.pages import matrix_text
 
@@ -95,7 +98,8 @@ def evaluate(args: argparse.Namespace) -> None:
             if not one:
                 print(matrix_text([card]))
             print(f"card: {path}")
-    print_robustness(made)
+    if is_first():
+        print_robustness(made)
 
 
 def models(args: argparse.Namespace) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dfbench import processes
 from dfbench.config import RunConfig
+from dfbench.options import job_of
 from dfbench.paths import cache_dir, compile_cache_dir, default_data_dir
-from dfbench.progress import Reporter, bar
+from dfbench.progress import SILENT, Reporter, bar
 
 if TYPE_CHECKING:
     from dfbench.workflow.places import Places
@@ -32,11 +35,19 @@ def make_reporter() -> Reporter:
     return Reporter(say=lambda line: print(line, file=sys.stderr, flush=True), bar=bar)
 
 
-def start(*configs: RunConfig) -> Reporter:
-    """Set JAX up for the batch sizes of `configs`, with its compiled programs cached."""
+def start(args: argparse.Namespace, *configs: RunConfig) -> Reporter:
+    """Set JAX up for the batch sizes of `configs`, with its compiled programs cached.
+
+    Where the command is one of several processes, they meet here; only the first one speaks.
+    """
     cache_dir().mkdir(parents=True, exist_ok=True)
     from dfbench.train.parallel import enable_compile_cache, use_cpu_cores
 
+    if (job := job_of(args)) is not None:
+        processes.join(job)
+    if not processes.is_first():
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     use_cpu_cores(*(n for c in configs for n in (c.training.batch_size, c.scoring.batch_size)))
     enable_compile_cache(compile_cache_dir())
-    return make_reporter()
+    processes.check_devices()
+    return make_reporter() if processes.is_first() else SILENT

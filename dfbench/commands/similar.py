@@ -28,7 +28,7 @@ def similar(args: argparse.Namespace) -> None:
     parse_spec(args.spec)
     settings = _settings(args)
     network = args.checkpoint is not None or args.by not in (None, "harris")
-    reporter = start(settings) if network else make_reporter()
+    reporter = start(args, settings) if network else make_reporter()
     from dfbench.workflow.similar_files import JSON, SHEET, similar_text
     from dfbench.workflow.similar_files import similar as find
 

@@ -27,6 +27,7 @@ from dfbench.degradations import Degradation
 from dfbench.errors import UserError
 from dfbench.faces.clip import Split
 from dfbench.faces.crop import decode
+from dfbench.processes import Share, own_share
 
 Batch = dict[str, np.ndarray]
 
@@ -137,21 +138,43 @@ def train_batches(
     balance: Balance,
     mix: Mapping[str, float] | None = None,
     workers: int = 0,
+    share: Share | None = None,
 ) -> grain.DatasetIterator:
     """Return an endless iterator of shuffled batches; `get_state` and `set_state` resume it.
 
-    The order depends on the seed alone, not on threads or workers. With `balance="sampling"`
-    half of the crops are real, whatever the classes' sizes; `mix` gives the shares of the sources.
+    The order depends on the seed alone, not on threads, workers or processes. With
+    `balance="sampling"` half of the crops are real, whatever the classes' sizes; `mix` gives the
+    shares of the sources. Of each batch only `share`, by default this process's, is read.
 
     Raises:
-      UserError: a class is missing in the split, or `mix` does not name its sources.
+      UserError: a class is missing in the split, `mix` does not name its sources, or the batch
+        cannot be split over the processes.
     """
+    share = share or own_share()
+    own = share.size(batch_size)
     parts = _parts(view, balance, mix or {})
     shuffled = [_shuffled(part.rows, seed + offset) for offset, part in enumerate(parts)]
     weights = [part.share for part in parts]
     dataset = grain.MapDataset.mix(shuffled, weights=weights) if len(parts) > 1 else shuffled[0]
-    dataset = dataset.map(LoadCrop(view)).batch(batch_size, drop_remainder=True)
+    if share.parts > 1:
+        dataset = _Share(dataset, batch_size, share)
+    dataset = dataset.map(LoadCrop(view)).batch(own, drop_remainder=True)
     return iter(_iterable(dataset, workers))
+
+
+class _Share(grain.MapDataset):  # type: ignore[misc]
+    """The consecutive examples of each batch that one process reads."""
+
+    def __init__(self, parent: grain.MapDataset, batch_size: int, share: Share) -> None:
+        super().__init__(parent)
+        self._batch_size, self._part, self._own = batch_size, share.part, share.size(batch_size)
+
+    def __len__(self) -> int:
+        return len(self._parent) // self._batch_size * self._own
+
+    def __getitem__(self, index: Any) -> Any:
+        batch, place = divmod(index, self._own)
+        return self._parent[batch * self._batch_size + self._part * self._own + place]
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,11 +242,23 @@ def eval_batches(
     batch_size: int,
     workers: int = 0,
     degradation: Degradation | None = None,
+    share: Share | None = None,
 ) -> Iterator[Batch]:
-    """Yield every crop of the split once, in order; the last batch is padded with mask 0."""
-    dataset = grain.MapDataset.source(range(len(view))).map(LoadCrop(view, degradation))
-    for batch in _iterable(dataset.batch(batch_size, drop_remainder=False), workers):
-        yield pad_batch(batch, batch_size)
+    """Yield every crop of the split once, in order; the last batch is padded with mask 0.
+
+    Of each batch only `share`, by default this process's, is read and yielded.
+
+    Raises:
+      UserError: the batch cannot be split over the processes.
+    """
+    share = share or own_share()
+    own = share.size(batch_size)
+    rows = [n for n in range(len(view)) if n % batch_size // own == share.part]
+    if not rows:
+        return
+    dataset = grain.MapDataset.source(rows).map(LoadCrop(view, degradation))
+    for batch in _iterable(dataset.batch(own, drop_remainder=False), workers):
+        yield pad_batch(batch, own)
 
 
 def pad_batch(batch: Batch, batch_size: int) -> Batch:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from dfbench.errors import UserError
 from dfbench.models.cam import evidence
 from dfbench.models.registry import ModelSpec
+from dfbench.processes import add_up
 from dfbench.progress import Progress
 from dfbench.train.augment import prepare_images
 from dfbench.train.parallel import Batch, pmap_predict
@@ -35,7 +36,8 @@ def predict(
     """Return the logits of P(fake) of `n` examples, float32, by their `index`.
 
     Batches are dicts of `image` (uint8 [batch, side, side, 3]), `index` and `mask` (0 = padding);
-    they may be of any size and are padded to the first one's, rounded up to the device count.
+    they may be of any size and are padded to the first one's, rounded up to the device count. Each
+    process brings its share, and gets all logits.
 
     Args:
         state: Its parameters and running statistics are used.
@@ -104,8 +106,8 @@ def _outputs(
     count = len(jax.local_devices()[:devices])
     run = _compiled(networks.graphdef_eval, networks.spec, count, output)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    outputs = np.zeros((n, 0), np.float32)
-    seen = np.zeros(n, np.int64)
+    outputs = np.zeros((n,) if output == "logits" else (n, 0), np.float32)
+    seen = np.zeros(n, np.int32)
     size = 0
     for batch in batches:
         images, indices = np.asarray(batch["image"]), np.asarray(batch["index"])
@@ -113,12 +115,13 @@ def _outputs(
         padding = [(0, size - len(images))] + [(0, 0)] * 3
         values = run(variables, {"image": np.pad(images, padding)})[: len(images)]
         real = np.asarray(batch["mask"]) > 0
-        if not seen.any():
+        if outputs.shape[1:] != values.shape[1:]:
             outputs = np.zeros((n, *values.shape[1:]), np.float32)
         outputs[indices[real]] = values[real]
         np.add.at(seen, indices[real], 1)
         if progress is not None:
             progress(int(seen.sum()), n)
+    outputs, seen = add_up(outputs), add_up(seen)
     if np.any(seen != 1):
         wrong = np.flatnonzero(seen != 1)
         raise ValueError(

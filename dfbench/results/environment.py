@@ -98,8 +98,7 @@ def _versions() -> dict[str, str]:
 def _devices() -> tuple[str, int]:
     import jax
 
-    local = jax.local_devices()
-    return local[0].device_kind, len(local)
+    return jax.local_devices()[0].device_kind, jax.device_count()
 
 
 def _git(package: Path) -> tuple[str | None, bool | None]:

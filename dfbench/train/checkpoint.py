@@ -17,6 +17,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from dfbench.errors import UserError
+from dfbench.processes import first_does, own_share, several
 from dfbench.train.state import TrainState
 
 LAST = "last"
@@ -58,8 +59,12 @@ def kept_epochs(run_dir: Path) -> list[int]:
 
 def drop_epochs(run_dir: Path) -> None:
     """Delete the checkpoints of single epochs."""
-    for path in _epoch_dirs(run_dir):
-        shutil.rmtree(path)
+
+    def drop() -> None:
+        for path in _epoch_dirs(run_dir):
+            shutil.rmtree(path)
+
+    first_does(drop)
 
 
 def _epoch_dirs(run_dir: Path) -> list[Path]:
@@ -80,7 +85,15 @@ def _recovered(path: Path) -> Path:
 
 
 def save(run_dir: Path, name: str, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint, replacing the one of that name. Waits for the device."""
+    """Write a checkpoint, replacing the one of that name. Waits for the device.
+
+    Of several processes the first one writes, and the others wait.
+    """
+    first_does(lambda: _save(run_dir, name, checkpoint))
+    return checkpoint_dir(run_dir, name).resolve()
+
+
+def _save(run_dir: Path, name: str, checkpoint: Checkpoint) -> None:
     path = _recovered(checkpoint_dir(run_dir, name)).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     new, old = path.with_name(name + ".new"), path.with_name(name + ".old")
@@ -88,7 +101,7 @@ def save(run_dir: Path, name: str, checkpoint: Checkpoint) -> Path:
     shutil.rmtree(old, ignore_errors=True)
     state = jax.tree.map(np.asarray, jax.device_get(checkpoint.state))
     meta = {"iterator": _encode(checkpoint.iterator), "progress": checkpoint.progress}
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+    with _checkpointer() as checkpointer:
         checkpointer.save(
             new,
             ocp.args.Composite(state=ocp.args.PyTreeSave(state), meta=ocp.args.JsonSave(meta)),
@@ -97,7 +110,18 @@ def save(run_dir: Path, name: str, checkpoint: Checkpoint) -> Path:
         path.rename(old)
     new.rename(path)
     shutil.rmtree(old, ignore_errors=True)
-    return path
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    """Return a reader and writer that knows no process but this one."""
+    if not several():
+        return ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+    own = own_share().part
+    alone = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+    handler = ocp.CompositeCheckpointHandler(
+        composite_options=ocp.CompositeOptions(multiprocessing_options=alone)
+    )
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def restore(run_dir: Path, name: str, like: TrainState) -> Checkpoint:
@@ -112,7 +136,7 @@ def restore(run_dir: Path, name: str, like: TrainState) -> Checkpoint:
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
     template = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        with _checkpointer() as checkpointer:
             found = checkpointer.restore(
                 path,
                 ocp.args.Composite(
@@ -144,7 +168,7 @@ def read_progress(run_dir: Path, name: str) -> Any:
     """
     path = _recovered(checkpoint_dir(run_dir, name)).resolve()
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        with _checkpointer() as checkpointer:
             found = checkpointer.restore(path, ocp.args.Composite(meta=ocp.args.JsonRestore()))
         return found.meta["progress"]
     except Exception as error:  # orbax, tensorstore and json each raise their own

@@ -6,21 +6,25 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dfbench.processes import is_first
+
 
 class History:
-    """Rows of a run's `metrics.jsonl`, appended as they come."""
+    """Rows of a run's `metrics.jsonl`, appended as they come; by the first process."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, **row: Any) -> None:
         """Write one row."""
+        if not is_first():
+            return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
     def keep_until(self, step: int) -> None:
         """Drop the rows after `step` (all of them if it is 0), and a torn last line."""
-        if not self.path.is_file():
+        if not (is_first() and self.path.is_file()):
             return
         rows = [row for row in read_history(self.path) if row["step"] <= step]
         text = "".join(json.dumps(row) + "\n" for row in rows)

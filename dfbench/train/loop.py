@@ -15,6 +15,7 @@ import numpy as np
 
 from dfbench.config import RunConfig, phases_of, total_epochs
 from dfbench.errors import UserError
+from dfbench.processes import decide, first_does, own_share
 from dfbench.progress import Progress
 from dfbench.train import checkpoint
 from dfbench.train.checkpoint import BEST, LAST, Checkpoint
@@ -213,13 +214,14 @@ class _Loop:
         self.history = History(run_dir / "metrics.jsonl")
         self.marks, self.watch = _Marks(), _Stopwatch()
         self.keep_epochs = False
-        self.seed = np.full(config.training.batch_size, config.seed, np.int32)
+        own = own_share().size(config.training.batch_size)
+        self.seed = np.full(own, config.seed, np.int32)
         self.pending: tuple[int, dict[str, jax.Array]] | None = None  # metrics not yet read
 
     def begin(self, resume: bool, start: Callable[[TrainState], TrainState] | None) -> None:
         """Take up the last checkpoint, or clear the way for a new training."""
         self.run_dir.mkdir(parents=True, exist_ok=True)
-        if resume and checkpoint.exists(self.run_dir, LAST):
+        if resume and decide(lambda: checkpoint.exists(self.run_dir, LAST)):
             self.marks = _Marks(**checkpoint.read_progress(self.run_dir, LAST))
             if self.marks.phase:
                 self._enter_phase()
@@ -227,7 +229,7 @@ class _Loop:
             self.state = found.state
             self.batches.set_state(found.iterator)
         else:
-            shutil.rmtree(self.run_dir / "checkpoints", ignore_errors=True)
+            first_does(lambda: shutil.rmtree(self.run_dir / "checkpoints", ignore_errors=True))
             if start is not None:
                 self.state = start(self.state)
         self.history.keep_until(self.marks.step)

@@ -1,7 +1,9 @@
-"""All devices of a machine at once: the one file that says pmap.
+"""All devices at once: the one file that says pmap.
 
 A *per-device function* sees its share of a batch and talks to the others over the axis "batch".
-State goes in and comes out as a single copy; batches are split along their first axis.
+State goes in and comes out as a single copy; batches are split along their first axis. Where
+several processes train together (`dfbench.processes`), a training step runs on the devices of all
+of them, each with its process's share of the batch; predictions run on a process's own devices.
 """
 
 # mypy: disallow-untyped-calls=False
@@ -19,6 +21,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Shaped
 
 from dfbench.errors import UserError
+from dfbench.processes import own_share
 
 AXIS = "batch"
 State = TypeVar("State")
@@ -27,8 +30,8 @@ Batch = Mapping[str, Shaped[np.ndarray, "batch ..."]]
 
 
 def check_batch_size(batch_size: int, devices: int | None = None) -> None:
-    """Raise UserError where `batch_size` cannot be split evenly over the devices."""
-    devices = devices or jax.local_device_count()
+    """Raise UserError where `batch_size` cannot be split evenly over the devices (of all)."""
+    devices = devices or jax.device_count()
     if batch_size % devices or batch_size < 1:
         below = batch_size // devices * devices
         near = f"{below} or {below + devices}" if below else f"{devices}"
@@ -48,7 +51,7 @@ def use_cpu_cores(*batch_sizes: int) -> None:
     if set_already or "JAX_NUM_CPU_DEVICES" in os.environ:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    common = math.gcd(*batch_sizes)
+    common = math.gcd(*(own_share().size(size) for size in batch_sizes))
     divisors = [n for n in range(1, (cores or 1) + 1) if common % n == 0]
     jax.config.update("jax_num_cpu_devices", max(divisors))
 
@@ -73,16 +76,20 @@ def replicate(state: State, devices: int | None = None) -> State:
 def pmap_train_step(
     step: Callable[[State, Any], tuple[State, Result]], *, devices: int | None = None
 ) -> Callable[[State, Batch], tuple[State, Result]]:
-    """Run the per-device `step(state, batch)` on all (or the first `devices`) local devices.
+    """Run the per-device `step(state, batch)` on all devices, or this process's first `devices`.
 
-    State and result must be equal on all devices, and come back as one copy.
+    State and result must be equal on all devices, and come back as one copy. `batch` is this
+    process's share.
     """
-    chosen = jax.local_devices()[:devices]
+    local = jax.local_devices()[:devices]
+    # Device d of process p sees what device p * local + d of one process would.
+    everywhere = sorted(jax.devices(), key=lambda one: (one.process_index, one.id))
+    chosen = everywhere if devices is None else local
     mapped = jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, devices=chosen)
 
     def run(state: State, batch: Batch) -> tuple[State, Result]:
         result: tuple[State, Result] = mapped(
-            replicate(state, len(chosen)), split(batch, len(chosen))
+            replicate(state, len(local)), split(batch, len(local))
         )
         return result
 

@@ -9,6 +9,7 @@ import functools
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,10 @@ from dfbench.eval.measure import METRIC_NAMES, measure
 from dfbench.eval.predict import predict
 from dfbench.eval.scores import UNDETECTED, ScoreTable, read_scores, score_table, write_scores
 from dfbench.faces.clip import Split
+from dfbench.processes import decide, first_does
 from dfbench.progress import SILENT, Reporter
 from dfbench.results.card import (
+    Audit,
     Cell,
     ClassName,
     Coverage,
@@ -92,33 +95,63 @@ def evaluate(
     )
     folder = run_dir / "evals" / eval_folder(cell)
     path = folder / card_name(cell)
+    protocol = protocol or _protocol_of(path, config)
     score = _Scorer(run_dir, config, places, reporter)
     val = _val_scores(run_dir, config, places, score, reporter)
-    if not overwrite and path.is_file():
+
+    def known() -> bool:
+        if overwrite or not path.is_file():
+            return False
         card = read_card(path)
-        known = card.audit is not None and (allow_leak or not card.audit.allowed)
-        if known and _still_true(card, folder, val, record, config, datasets, protocol):
-            reporter.say(f"reusing the scores of {cell.scored} ({folder})")
-            return card, path
+        allowed = card.audit is not None and (allow_leak or not card.audit.allowed)
+        return allowed and _still_true(card, folder, val, record, config, datasets, protocol)
+
+    if decide(known):
+        reporter.say(f"reusing the scores of {cell.scored} ({folder})")
+        return read_card(path), path
     audit = audit_run(run_dir, config.train, spec, datasets, allow_leak=allow_leak)
-    folder.mkdir(parents=True, exist_ok=True)
-    table, seconds = score(datasets, SPLIT, cell.scored, degradation)
-    write_scores(table, folder / SCORES)
-    _place(val, folder / VAL_SCORES)
+    scored = score(datasets, SPLIT, cell.scored, degradation)
+
+    def write() -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_scores(scored.table, folder / SCORES)
+        _place(val, folder / VAL_SCORES)
+        write_card(
+            _card(cell, folder, config, record, datasets, protocol, audit, scored, val=bool(val)),
+            path,
+        )
+
+    first_does(write)
+    return read_card(path), path
+
+
+def _card(
+    cell: Cell,
+    folder: Path,
+    config: RunConfig,
+    record: TrainingRecord,
+    datasets: Sequence[Prepared],
+    protocol: str | None,
+    audit: Audit,
+    scored: _Scored,
+    *,
+    val: bool,
+) -> ResultCard:
+    """Make the card of the scores in `folder`, which may have scores of source val (`val`)."""
     measured = measure(
         read_scores(folder / SCORES),
         read_scores(folder / VAL_SCORES) if val else None,
         config.scoring,
         seed=config.seed,
     )
-    card = ResultCard(
+    return ResultCard(
         cell=cell,
         role=role_of(cell),
         protocol=protocol,
         warnings=(
             *coverage_warnings(record.datasets, ("train", "val")),
             *coverage_warnings([d.fingerprint() for d in datasets], (SPLIT,)),
-            *score.notes,
+            *scored.notes,
         ),
         config=to_dict(config),
         config_hash=config_hash(config),
@@ -134,15 +167,24 @@ def evaluate(
         environment=environment(devices=True),
         times=Times(
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            scoring_seconds=seconds,
-            images_per_s=int(np.sum(table.frame != UNDETECTED)) / seconds,
+            scoring_seconds=scored.seconds,
+            images_per_s=int(np.sum(scored.table.frame != UNDETECTED)) / scored.seconds,
         ),
         files={"scores": hash_file(folder / SCORES), "checkpoint": record.checkpoint}
         | ({"val_scores": hash_file(folder / VAL_SCORES)} if val else {})
         | ({"init": record.init} if record.init else {}),
     )
-    write_card(card, path)
-    return card, path
+
+
+def _protocol_of(path: Path, config: RunConfig) -> str | None:
+    """Return the protocol that the card of this cell names, if it is of the same settings.
+
+    Who scores a protocol's cell again by itself (`dfbench eval`) does not take it out of it.
+    """
+    with contextlib.suppress(UserError):  # none there, or damaged
+        card = read_card(path)
+        return card.protocol if card.config_hash == config_hash(config) else None
+    return None
 
 
 def _degradation(text: str) -> Degradation | None:
@@ -150,6 +192,15 @@ def _degradation(text: str) -> Degradation | None:
     if len(found) > 1:
         raise UserError(f"degrade: {text}: one degradation at a time")
     return found[0] if found else None
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """The scores of a split."""
+
+    table: ScoreTable
+    seconds: float
+    notes: tuple[str, ...] = ()
 
 
 class _Scorer:
@@ -160,7 +211,6 @@ class _Scorer:
     ) -> None:
         self._run_dir, self._config = run_dir, config
         self._places, self._reporter = places, reporter
-        self.notes: tuple[str, ...] = ()  # on the split that was scored last
 
     @functools.cached_property
     def _model(self) -> tuple[TrainState, Networks]:
@@ -174,12 +224,12 @@ class _Scorer:
         split: Split,
         title: str,
         degradation: Degradation | None = None,
-    ) -> tuple[ScoreTable, float]:
-        """Return the scores of a split, and the seconds that they took."""
+    ) -> _Scored:
         view = split_view(datasets, split)
+        notes: tuple[str, ...] = ()
         if is_classical(self._config.model.name):
             start = time.perf_counter()
-            logits, self.notes = score_classical(
+            logits, notes = score_classical(
                 self._run_dir, view, self._places, self._reporter, degradation
             )
         else:
@@ -189,7 +239,7 @@ class _Scorer:
             batches = eval_batches(view, batch_size=size, workers=workers, degradation=degradation)
             with self._reporter.bar(f"scoring {title}", "crop") as progress:
                 logits = predict(state, networks, batches, len(view), progress=progress)
-        return _table(view, datasets, logits), time.perf_counter() - start
+        return _Scored(_table(view, datasets, logits), time.perf_counter() - start, notes)
 
 
 def _val_scores(
@@ -201,17 +251,23 @@ def _val_scores(
     that need them will be null.
     """
     path = run_dir / VAL_SCORES
-    with contextlib.suppress(UserError):  # missing, or damaged
-        read_scores(path)
+    if decide(lambda: _readable(path)):
         return path
     try:
         datasets = prepare_spec(config.train, config.data, places, reporter)
     except UserError as error:
         reporter.say(f"no threshold and no temperature without {config.train}: {error}")
         return None
-    table, _ = score(datasets, VAL, f"{config.train} {VAL}")
-    write_scores(table, path)
+    scored = score(datasets, VAL, f"{config.train} {VAL}")
+    first_does(lambda: write_scores(scored.table, path))
     return path
+
+
+def _readable(path: Path) -> bool:
+    with contextlib.suppress(UserError):  # missing, or damaged
+        read_scores(path)
+        return True
+    return False
 
 
 def _place(source: Path | None, target: Path) -> None:

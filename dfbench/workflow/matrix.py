@@ -22,6 +22,7 @@ from dfbench.data.audit import LEAKS, Overlap, find_overlap
 from dfbench.data.clips import clip_table
 from dfbench.data.prepared import Prepared
 from dfbench.errors import UserError, one_line
+from dfbench.processes import first_does, several
 from dfbench.progress import SILENT, Reporter
 from dfbench.results.card import Cell, Metric, ResultCard
 from dfbench.results.store import write_card
@@ -234,7 +235,7 @@ class _Matrix:
         datasets: Sequence[Prepared] = self.datasets(spec, config.data)
         aucs = score_epochs(folder, scored, datasets, spec, self.reporter)
         card = dataclasses.replace(card, oracle=oracle_gap(aucs, record.summary.best_epoch))
-        write_card(card, path)
+        first_does(partial(write_card, card, path))
         return card
 
     def _attempt(self, action: Callable[[], T], number: int, spec: str | None) -> T | None:
@@ -242,7 +243,8 @@ class _Matrix:
         try:
             return action()
         except Exception as error:
-            if not self.plan.survive:
+            # Where one process of several fails the others wait for it, so all have to end.
+            if not self.plan.survive or several():
                 raise
             end: End = "refused" if isinstance(error, LeakError) else "failed"
             reason = self._reason(error, number, spec)

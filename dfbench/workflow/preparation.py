@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from dfbench.config import DataConfig
@@ -12,6 +13,7 @@ from dfbench.data.summary import PAGE, summarise, write_summary
 from dfbench.errors import UserError, one_line, system_errors
 from dfbench.faces.clip import SPLITS
 from dfbench.faces.extract import Extract, extract_clips
+from dfbench.processes import first_before_others
 from dfbench.progress import SILENT, Reporter
 from dfbench.workflow.places import Places
 
@@ -58,7 +60,10 @@ def prepare_spec(
     Raises:
       UserError: two datasets of the union have one name, so that their videos could be confused.
     """
-    union = tuple(prepare_one(spec, data, places, reporter) for spec in parse_spec(text))
+    union = tuple(
+        first_before_others(partial(prepare_one, spec, data, places, reporter))
+        for spec in parse_spec(text)
+    )
     names = [prepared.name for prepared in union]
     for name in names:
         if names.count(name) > 1:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from dfbench.classical.catalog import is_classical
 from dfbench.config import RunConfig, total_epochs, training_hash, write_toml
@@ -28,9 +29,10 @@ from dfbench.eval.predict import predict
 from dfbench.eval.scores import sigmoid
 from dfbench.faces.clip import Split
 from dfbench.paths import slug
+from dfbench.processes import decide, first_does, several
 from dfbench.progress import SILENT, Reporter
 from dfbench.report.curves import write_curves
-from dfbench.results.card import TrainingSummary
+from dfbench.results.card import DatasetFingerprint, FileHash, TrainingSummary
 from dfbench.results.environment import environment
 from dfbench.results.store import hash_folder
 from dfbench.train import checkpoint
@@ -80,19 +82,16 @@ def train(
     weights = check_settings(config, reporter)
     datasets = prepare_spec(config.train, config.data, places, reporter)
     run_dir = places.runs_dir / run_name(config, datasets, weights)
-    if (run_dir / RECORD).is_file() and not overwrite:
+    if not overwrite and decide((run_dir / RECORD).is_file):
         reporter.say(f"reusing the finished training {run_dir}")
         return run_dir
-    unfinished = checkpoint.exists(run_dir, checkpoint.LAST)
+    unfinished = decide(lambda: checkpoint.exists(run_dir, checkpoint.LAST))
     if unfinished and not (resume or overwrite):
         raise UserError(
             f"{run_dir} holds an unfinished training: --resume goes on with it, --overwrite starts "
             "again"
         )
-    if overwrite:
-        shutil.rmtree(run_dir, ignore_errors=True)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    write_toml(config, run_dir / CONFIG)
+    first_does(lambda: _begin_folder(run_dir, config, overwrite=overwrite))
     seen = clip_table(datasets, TRAINED_ON)
     result = _fit(
         config,
@@ -103,6 +102,28 @@ def train(
         keep_epochs=keep_epochs,
         reporter=reporter,
     )
+    init = weights.file if weights else None
+    fingerprints = tuple(d.fingerprint() for d in datasets)
+    first_does(lambda: _finish_folder(run_dir, config, fingerprints, seen, result, init))
+    reporter.say(_said(result, run_dir))
+    return run_dir
+
+
+def _begin_folder(run_dir: Path, config: RunConfig, *, overwrite: bool) -> None:
+    if overwrite:
+        shutil.rmtree(run_dir, ignore_errors=True)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_toml(config, run_dir / CONFIG)
+
+
+def _finish_folder(
+    run_dir: Path,
+    config: RunConfig,
+    datasets: tuple[DatasetFingerprint, ...],
+    seen: pa.Table,
+    result: FitResult,
+    init: FileHash | None,
+) -> None:
     write_curves(read_history(run_dir / HISTORY), run_dir / "curves.png")
     write_seen(run_dir, seen)
     best = checkpoint.checkpoint_dir(run_dir, checkpoint.BEST)
@@ -110,16 +131,14 @@ def train(
         run_dir,
         TrainingRecord(
             training_hash=training_hash(config),
-            datasets=tuple(d.fingerprint() for d in datasets),
+            datasets=datasets,
             summary=_summary(result),
             environment=environment(devices=True),
             checkpoint=hash_folder(best),
-            init=weights.file if weights else None,
+            init=init,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         ),
     )
-    reporter.say(_said(result, run_dir))
-    return run_dir
 
 
 def check_settings(config: RunConfig, reporter: Reporter = SILENT) -> Start | None:
@@ -131,6 +150,11 @@ def check_settings(config: RunConfig, reporter: Reporter = SILENT) -> Start | No
     if is_classical(config.model.name):
         from dfbench.workflow.classical import check_classical
 
+        if several():
+            raise UserError(
+                f"{config.model.name} is trained by one process: leave out the others (in a "
+                "cluster's job --processes 1)"
+            )
         check_classical(config)
         return None
     check_batch_size(config.training.batch_size)

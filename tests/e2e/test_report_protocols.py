@@ -17,7 +17,7 @@ from dfbench.report.published import published_folder, read_published
 from dfbench.report.systems import NOT_RUN, system_rows
 from dfbench.results.store import read_card
 
-pytestmark = pytest.mark.slow  # a command of its own in continuous integration: make protocols
+pytestmark = pytest.mark.slow  # a command of its own in continuous integration: make e2e
 pytest.importorskip("dlib", reason="needs dfbench[classical]: dlib")
 
 # Its trainings are those of cvcs_variants, and cvcs_sift_by_image shows what an allowed leak is.

@@ -15,6 +15,8 @@ from support.command import dfbench
 
 from dfbench.results.store import read_card
 
+pytestmark = pytest.mark.slow  # continuous integration runs it by a command of its own: make e2e
+
 EXPECTED = Path(__file__).parents[1] / "golden" / "tiny_auc.json"
 COMMAND = (
     *("run", "--train", "synth_swap", "--eval", "synth_blend", "--model", "meso4", "--seed", "1"),

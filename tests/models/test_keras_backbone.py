@@ -239,6 +239,7 @@ def _trained_once(model: Any, images: jax.Array) -> Any:
 # --- as a model ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_devices_change_nothing_but_rounding() -> None:
     """With every dropout of Keras's, and of the head."""
     config = _config(dropout=0.5)

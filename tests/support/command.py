@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 
 def dfbench(
@@ -32,10 +33,23 @@ def dfbench(
     )
 
 
-def start_dfbench(*arguments: str | Path, cwd: Path, cache: Path) -> subprocess.Popen[str]:
-    """Start `dfbench ARGUMENTS` as the first of a process group."""
+def start_dfbench(
+    *arguments: str | Path,
+    cwd: Path,
+    cache: Path,
+    stdout: IO[str] | None = None,
+    stderr: IO[str] | None = None,
+    **env: str,
+) -> subprocess.Popen[str]:
+    """Start `dfbench ARGUMENTS` as the first of a process group; `env` adds variables."""
     return subprocess.Popen(
-        _command(arguments), cwd=cwd, env=_environment(cache), text=True, start_new_session=True
+        _command(arguments),
+        cwd=cwd,
+        env=_environment(cache) | env,
+        stdout=stdout,
+        stderr=stderr,
+        text=True,
+        start_new_session=True,
     )
 
 

@@ -50,6 +50,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return _videos(root / "mine", 0), _videos(root / "yours", 1)
 
 
+@pytest.mark.slow
 def test_what_flickers_is_found_by_differences(videos: tuple[Path, Path], tmp_path: Path) -> None:
     mine, yours = videos
     places = Places(data_dir=tmp_path / "data", runs_dir=tmp_path / "runs", jobs=1)

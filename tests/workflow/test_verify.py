@@ -384,6 +384,7 @@ HOSTILE: dict[type, tuple[Any, ...]] = {
 }
 
 
+@pytest.mark.slow
 def test_no_value_in_a_card_breaks_the_check(
     source: tuple[Path, Path], card: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
