@@ -27,6 +27,7 @@ from dfbench.data.pipeline import LoadCrop, SplitView
 from dfbench.data.prepared import column
 from dfbench.degradations import Degradation
 from dfbench.faces.clip import CropRecipe
+from dfbench.locks import one_at_a_time
 from dfbench.paths import slug
 from dfbench.progress import SILENT, Reporter
 
@@ -143,6 +144,13 @@ def _cached(path: Path, work: _Work, jobs: int, title: str, reporter: Reporter) 
     if path.is_file() and (found := _read(path)) is not None:
         reporter.say(f"reusing {title} ({path})")
         return found
+    with one_at_a_time(path.with_suffix(".lock")):
+        if (found := _read(path)) is None:  # or another process has made them meanwhile
+            found = _make(path, work, jobs, title, reporter)
+    return found
+
+
+def _make(path: Path, work: _Work, jobs: int, title: str, reporter: Reporter) -> Features:
     folder = path.with_suffix(".parts")
     folder.mkdir(parents=True, exist_ok=True)
     edges = [*range(0, len(work.rows), PART), len(work.rows)]

@@ -48,6 +48,7 @@ from dfbench.faces.clip import CropRecipe, recipe_values
 from dfbench.faces.detect import DetectorChoice, resolve_detector
 from dfbench.faces.extract import Extract, check_recipe, extract_clips
 from dfbench.faces.images import is_image
+from dfbench.locks import one_at_a_time
 from dfbench.paths import model_files_dir, slug
 from dfbench.progress import SILENT, Reporter
 
@@ -116,7 +117,13 @@ def prepare(
         _require_videos(spec, index)
     reporter.say(f"preparing {spec.text}: {len(index.clips)} clips, detector {recipe.detector}")
     folder = source.folder(recipe)
-    _build(source, spec, index, recipe, choice, folder, extract, jobs, reporter)
+
+    def waiting() -> None:
+        reporter.say(f"{spec.text} is being prepared by another process: waiting for it")
+
+    with one_at_a_time(folder.parent.parent / f".lock-{folder.parent.name}", waiting):
+        if not is_finished(folder):
+            _build(source, spec, index, recipe, choice, folder, extract, jobs, reporter)
     return load_prepared(folder, spec.manipulations)
 
 

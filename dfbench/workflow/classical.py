@@ -60,7 +60,7 @@ def train_classical(
       UserError: settings, data or model files that cannot be used.
     """
     spec = check_classical(config)
-    recipe, models = _needs(spec, config, reporter)
+    recipe, models = needed_files(spec, config, reporter)
     datasets = prepare_spec(config.train, config.data, places, reporter)
     files = [sha for sha in (recipe.landmark_model, recipe.embedding_model) if sha]
     run_dir = places.runs_dir / run_name(config, datasets, files=files)
@@ -134,7 +134,7 @@ def selected_by(config: RunConfig) -> str:
     return f"mean AUC of {config.classical.folds} folds of the training {kind}"
 
 
-def _needs(
+def needed_files(
     spec: ClassicalSpec, config: RunConfig, reporter: Reporter
 ) -> tuple[FeatureRecipe, Models]:
     """Return the recipe of crops that are scored, and the files that it needs."""

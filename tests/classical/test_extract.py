@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -76,6 +77,17 @@ def test_they_are_made_once(view: SplitView, tmp_path: Path, made: list[int]) ->
     made.clear()
     _assert_same(_extract(view, tmp_path), first)
     assert made == []
+
+
+def test_several_who_want_them_at_once_make_them_once(
+    view: SplitView, tmp_path: Path, made: list[int]
+) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: _extract(view, tmp_path), range(3)))
+    assert len(made) == len(view)
+    for other in found[1:]:
+        _assert_same(other, found[0])
+    assert not list(tmp_path.rglob("*.lock"))
 
 
 def test_another_choice_of_crops_or_keypoints_is_another_file(
