@@ -14,7 +14,7 @@ from support.train import small_models
 
 from dfbench import cli
 from dfbench.commands.board import Board, LiveBoard
-from dfbench.commands.matrix import spec_list
+from dfbench.commands.matrix import part_of, spec_list
 from dfbench.config import (
     DataConfig,
     ModelConfig,
@@ -293,6 +293,46 @@ def test_nothing_but_failures_writes_no_page(
     assert not (tmp_path / "none").exists()
 
 
+def test_a_part_makes_its_trainings_and_no_page(
+    made: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, yours = made.evals
+    chosen = ("--datasets", mine, "--eval", yours, "--seeds", "0,1")
+    assert command(made, *chosen, "--part", "2/2") == 0
+    printed = capsys.readouterr()
+    assert "cells: 2 scored (2 of them before)" in printed.out
+    assert "[1/1] " in printed.err
+    assert "seed 0" not in printed.err
+    assert f"dfbench leaderboard {made.places.runs_dir}" in printed.out
+    assert "page: " not in printed.out
+    assert command(made, *chosen, "--part", "3/3") == 0
+    assert "nothing to do, there are 2 trainings" in capsys.readouterr().out
+
+
+def test_parts_are_all_trainings_once(made: Made) -> None:
+    configs = [replace(made.configs[0], seed=seed) for seed in range(7)]
+    for parts in (1, 2, 3, 7, 9):
+        taken = [part_of(configs, f"{k + 1}/{parts}") for k in range(parts)]
+        assert sorted(c.seed for part in taken for c in part) == list(range(7))
+    assert [c.seed for c in part_of(configs, "2/3")] == [1, 4]
+    assert len(part_of(configs, None)) == 7
+
+
+def test_preparing_alone_trains_nothing_and_names_what_failed(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, missing = made.evals[0], f"folder:{made.root / 'nowhere'}"
+    fresh = ("--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data"))
+    chosen = ("--datasets", mine, "--prepare-only", *fresh)
+    assert command(made, *chosen) == 0
+    assert f"data of 1 trainings: {tmp_path / 'data'}\n" in capsys.readouterr().out
+    assert list(tmp_path.glob("data/tfds/folder/*/*/dfbench.json"))
+    assert not (tmp_path / "runs").exists()
+    assert command(made, *chosen, "--eval", missing) == 3
+    assert "failed: " in (out := capsys.readouterr().out)
+    assert "nowhere: no such folder" in out
+
+
 @pytest.mark.parametrize(
     ("texts", "specs"),
     [
@@ -329,6 +369,9 @@ def test_wrong_lists_of_datasets(text: str) -> None:
         (["--datasets", "uadfv", "--set", "seed=3"], "--set: seed cannot be set"),
         (["--datasets", "uadfv", "--protocol", "demo"], "--datasets and --protocol exclude"),
         (["--protocol", "demo", "--seeds", "1"], "--seeds and --protocol exclude"),
+        (["--protocol", "demo", "--part", "0/2"], "'0/2' is no part K/N"),
+        (["--protocol", "demo", "--part", "3/2"], "'3/2' is no part K/N"),
+        (["--protocol", "demo", "--part", "2"], "such as 1/4"),
     ],
 )
 def test_wrong_input_is_one_line_and_status_2(
