@@ -1,0 +1,1 @@
+"""Places in object storage, and their copies on this machine."""
