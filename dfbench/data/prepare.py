@@ -24,7 +24,7 @@ from dfbench.data.packing import (
     Pack,
     count_misses,
     count_packs,
-    frame_rows,
+    frame_table,
     missed_clips,
     not_there,
     read_packs,
@@ -36,12 +36,15 @@ from dfbench.data.prepared import (
     Missed,
     Prepared,
     clips_sha256,
+    column,
     is_finished,
     load_prepared,
     write_frames,
     write_manifest,
 )
 from dfbench.data.raw import Index
+from dfbench.data.remote import fetched
+from dfbench.data.shelf import dataset_root, latest, not_prepared_text
 from dfbench.data.spec import PATH_DATASETS, Spec
 from dfbench.errors import UserError
 from dfbench.faces.clip import CropRecipe, recipe_values
@@ -51,6 +54,7 @@ from dfbench.faces.images import is_image
 from dfbench.locks import one_at_a_time
 from dfbench.paths import model_files_dir, slug
 from dfbench.progress import SILENT, Reporter
+from dfbench.storage.mirror import Mirror
 
 
 def prepare(
@@ -62,6 +66,7 @@ def prepare(
     detector_model: Path | None = None,
     jobs: int = 0,
     extract: Extract = extract_clips,
+    mirror: Mirror | None = None,
     reporter: Reporter = SILENT,
 ) -> Prepared:
     """Return the prepared dataset of a spec; make it first if it is not there.
@@ -75,6 +80,8 @@ def prepare(
       detector_model: model file of the face detector.
       jobs: processes; 0: one a core.
       extract: what finds and crops the faces.
+      mirror: the place in object storage that `data_dir` stands for: what is prepared there is
+        fetched. What is made here is not sent by this function.
       reporter: where progress is told.
 
     Raises:
@@ -92,9 +99,10 @@ def prepare(
 
     def finished(recipe: CropRecipe) -> Path | None:
         if source is None:
-            return _latest(cls, spec, recipe, data_dir)
-        folder = source.folder(recipe)
-        return folder if is_finished(folder) else None
+            folder = latest(cls, spec, recipe, data_dir, mirror)
+        else:
+            folder = source.folder(recipe)
+        return folder if folder and fetched(folder, mirror) else None
 
     if folder := finished(recipe):
         return _reused(folder, spec, reporter)
@@ -105,8 +113,10 @@ def prepare(
         if folder := finished(recipe):
             return _reused(folder, spec, reporter)
     if source is None:
-        raise UserError(_not_prepared(cls, spec, data_dir))
+        raise UserError(not_prepared_text(cls, spec, data_dir, mirror))
     check_recipe(recipe)
+    if mirror is not None:
+        mirror.check()  # what will be sent there takes long to make
     index = source.index
     if index is None:
         with reporter.bar(f"{spec.text}: rendering clips", "clip") as progress:
@@ -146,10 +156,6 @@ class _Source:
         return self.root / f"{self.variant or 'all'}-{key}" / version
 
 
-def _root(data_dir: Path, spec: Spec) -> Path:
-    return data_dir / "tfds" / spec.name
-
-
 def _find_source(
     cls: type[FaceBuilder], spec: Spec, data: DataConfig, data_dir: Path, raw: Path | None
 ) -> _Source | None:
@@ -166,54 +172,8 @@ def _find_source(
         raw=raw_dir,
         index=index,
         key=embedded or _files_key(index),
-        root=_root(data_dir, spec),
+        root=dataset_root(data_dir, spec),
     )
-
-
-def _latest(cls: type[FaceBuilder], spec: Spec, recipe: CropRecipe, data_dir: Path) -> Path | None:
-    """Return what was prepared last of a downloaded dataset by this recipe."""
-    variant = cls.variant_of(spec)
-    found = [
-        (prepared.manifest.created, prepared.folder)
-        for prepared in _all_prepared(cls, spec, data_dir)
-        if prepared.manifest.variant == variant
-        and recipe_values(prepared.manifest.recipe) == recipe_values(recipe)
-    ]
-    return max(found, default=(None, None))[1]
-
-
-def _all_prepared(cls: type[FaceBuilder], spec: Spec, data_dir: Path) -> list[Prepared]:
-    folders = sorted(_root(data_dir, spec).glob(f"*/{cls.VERSION}"))
-    return [load_prepared(folder) for folder in folders if is_finished(folder)]
-
-
-def _not_prepared(cls: type[FaceBuilder], spec: Spec, data_dir: Path) -> str:
-    """Say what is missing, and what there is by other recipes."""
-    variant = cls.variant_of(spec)
-    others = [
-        _differences(cls.RECIPE, prepared.manifest.recipe)
-        for prepared in _all_prepared(cls, spec, data_dir)
-        if prepared.manifest.variant == variant
-    ]
-    text = f"{spec.text} is not prepared"
-    if others:
-        text += f" with these settings (it is with {' and '.join(dict.fromkeys(others))})"
-    return (
-        f"{text}: `dfbench prepare {spec.name}{'/' + variant if variant else ''} --raw DIR` does "
-        f"that, with its raw download; `dfbench datasets {spec.name}` says how to get it"
-    )
-
-
-def _differences(own: CropRecipe, other: CropRecipe) -> str:
-    """Say a recipe as the settings that lead to it."""
-    names = {"size": "crop_size"}
-    changed = {
-        names.get(name, name): str(value).lower() if isinstance(value, bool) else value
-        for name, value in dataclasses.asdict(other).items()
-        if getattr(own, name) != value
-    }
-    given = " ".join(f"--set data.{name}={value}" for name, value in changed.items())
-    return given or "the default settings"
 
 
 def _reused(folder: Path, spec: Spec, reporter: Reporter) -> Prepared:
@@ -280,11 +240,10 @@ def _build(
     work = _work_dir(folder)
     with reporter.bar(f"{spec.text}: finding and cropping faces", "clip") as progress:
         shards = extract(index.clips, recipe, work, detector=choice, jobs=jobs, progress=progress)
-    packs, crops_sha256 = read_packs(index.clips, shards)
-    # What the download lacks counts as clips without a crop.
-    packs += [Pack(clip=clip, result=not_there(clip)) for clip in index.absent]
+    packs, crops, crops_sha256 = read_packs(index.clips, shards)
+    packs += map(not_there, index.absent)  # these count as clips without a crop
     if recipe.split_by == "crop":
-        packs = split_crops(packs, recipe.split_shares)
+        packs = split_crops(packs, column(crops, "frame"), recipe.split_shares)
     missed = missed_clips(packs)
     _require_crops(spec, packs, missed)
     for unfinished in (folder, *folder.parent.glob("incomplete.*")):  # the latter are TFDS's
@@ -296,15 +255,15 @@ def _build(
         description=f"{spec.name} {source.variant}",
         recipe=recipe,
         # TFDS cannot write a split without a record.
-        packs=tuple(pack for pack in packs if pack.result.crops),
+        packs=tuple(pack for pack in packs if pack.crops),
     )
-    reporter.say(f"packing {sum(len(p.result.crops) for p in packs)} crops of {spec.text}")
+    reporter.say(f"packing {sum(len(p.crops) for p in packs)} crops of {spec.text}")
     with _quiet_tfds():
         builder = source.cls(
             data_dir=str(folder.parents[2]), config=config, file_format="array_record"
         )
         builder.download_and_prepare()
-    write_frames(folder, frame_rows(packs))
+    write_frames(folder, frame_table(packs, crops))
     write_manifest(
         folder,
         Manifest(
@@ -347,7 +306,7 @@ def _quiet_tfds() -> Iterator[None]:
 
 
 def _require_crops(spec: Spec, packs: Sequence[Pack], missed: Sequence[Missed]) -> None:
-    if not any(pack.result.crops for pack in packs):
+    if not any(pack.crops for pack in packs):
         reasons = ", ".join(
             f"{n} x {r}" for r, n in Counter(m.reason for m in missed).most_common()
         )

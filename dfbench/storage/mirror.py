@@ -52,7 +52,12 @@ class Mirror:
           UserError: the library that it needs is not installed.
         """
         self.url, self.stage, self.reporter = url, stage or stage_of(url), reporter
-        self.remote = Remote(url, reporter.say)
+        self.remote = Remote(url, lambda line: self.reporter.say(line))
+
+    def tell(self, reporter: Reporter) -> Mirror:
+        """Report to another reporter from now on; return the mirror itself."""
+        self.reporter = reporter
+        return self
 
     def check(self) -> None:
         """Write a few bytes, so that what is wrong shows before hours of work.

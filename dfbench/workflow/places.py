@@ -1,9 +1,11 @@
-"""Where data and results lie."""
+"""Where data and results lie, on this machine and in object storage."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from dfbench.storage.mirror import Mirror
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,3 +16,5 @@ class Places:
     runs_dir: Path
     detector_model: Path | None = None
     jobs: int = 0  # 0: one a core
+    data_mirror: Mirror | None = None  # of the place that `data_dir` stands for
+    runs_mirror: Mirror | None = None  # likewise `runs_dir`

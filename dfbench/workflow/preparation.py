@@ -8,12 +8,13 @@ from pathlib import Path
 from dfbench.config import DataConfig
 from dfbench.data.prepare import prepare
 from dfbench.data.prepared import CLASS_NAMES, Prepared
+from dfbench.data.remote import keep
 from dfbench.data.spec import Spec, parse_spec
 from dfbench.data.summary import PAGE, summarise, write_summary
 from dfbench.errors import UserError, one_line, system_errors
 from dfbench.faces.clip import SPLITS
 from dfbench.faces.extract import Extract, extract_clips
-from dfbench.processes import first_before_others
+from dfbench.processes import first_before_others, is_first
 from dfbench.progress import SILENT, Reporter
 from dfbench.workflow.places import Places
 
@@ -31,12 +32,14 @@ def prepare_one(
 ) -> Prepared:
     """Return the prepared dataset of one spec, made first where it is not there.
 
-    A report of the preparation lies beside the data.
+    A report of the preparation lies beside the data. Where they belong into object storage they are
+    fetched from there, or made and sent.
 
     Raises:
       UserError: raw data missing or unusable, no face in any clip, or something cannot be read or
         written.
     """
+    mirror = places.data_mirror.tell(reporter) if places.data_mirror else None
     with system_errors(places.data_dir):
         prepared = prepare(
             spec,
@@ -46,9 +49,12 @@ def prepare_one(
             detector_model=places.detector_model,
             jobs=places.jobs,
             extract=extract,
+            mirror=mirror,
             reporter=reporter,
         )
         write_summary(prepared)
+        if is_first():
+            keep(prepared, mirror)
     return prepared
 
 
