@@ -42,7 +42,8 @@ test-all: lint beam
 # The main job, and the protocols of the five reports in small: a part of test-all, and a step of
 # its own in CI.
 e2e: setup
-	$(VENV)/bin/python -m pytest -q -p no:xdist tests/e2e/test_tiny.py tests/e2e/test_report_protocols.py
+	$(VENV)/bin/python -m pytest -q -p no:xdist tests/e2e/test_tiny.py \
+	  tests/e2e/test_report_protocols.py tests/e2e/test_processes.py
 
 # Apache Beam in an environment of its own: it needs older versions of what others need too.
 BEAM := .venv-beam

@@ -134,7 +134,7 @@ def _installed(package: str) -> bool:
 
 
 def join(job: Job) -> None:
-    """Meet the others; to be called before JAX is used.
+    """Meet the others, before JAX is used; what those after the first one print is dropped.
 
     Raises:
       UserError: they cannot be found.
@@ -143,6 +143,7 @@ def join(job: Job) -> None:
     import jax
     from jax._src.distributed import global_state  # asking JAX itself would set up its devices
 
+    jax.config.update("jax_enable_preemption_service", False)  # or SIGTERM would be passed over
     try:
         jax.distributed.initialize(
             job.coordinator,
@@ -158,6 +159,8 @@ def join(job: Job) -> None:
             "--coordinator HOST:PORT --processes N --process I, or --processes 1 to stay alone"
         ) from error
     _share = Share(global_state.process_id, global_state.num_processes)
+    if not is_first():
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 
 
 def check_devices() -> None:

@@ -35,6 +35,13 @@ def make_reporter() -> Reporter:
     return Reporter(say=lambda line: print(line, file=sys.stderr, flush=True), bar=bar)
 
 
+def _keep_stdout() -> None:
+    """Let C++ libraries print to stderr, as Gloo does; stdout is for what commands print."""
+    own = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.stdout = os.fdopen(own, "w", encoding="utf-8")
+
+
 def start(args: argparse.Namespace, *configs: RunConfig) -> Reporter:
     """Set JAX up for the batch sizes of `configs`, with its compiled programs cached.
 
@@ -44,9 +51,8 @@ def start(args: argparse.Namespace, *configs: RunConfig) -> Reporter:
     from dfbench.train.parallel import enable_compile_cache, use_cpu_cores
 
     if (job := job_of(args)) is not None:
+        _keep_stdout()
         processes.join(job)
-    if not processes.is_first():
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     use_cpu_cores(*(n for c in configs for n in (c.training.batch_size, c.scoring.batch_size)))
     enable_compile_cache(compile_cache_dir())
     processes.check_devices()

@@ -9,12 +9,14 @@ from itertools import islice
 from pathlib import Path
 
 import cv2
+import grain
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from support.photos import AS_THEY_ARE, CROP, prepare_photos, write_photos
 
+from dfbench.config import Balance
 from dfbench.data.pipeline import (
     Batch,
     class_weights,
@@ -25,6 +27,7 @@ from dfbench.data.pipeline import (
 )
 from dfbench.data.prepared import FRAMES, Prepared
 from dfbench.errors import UserError
+from dfbench.processes import Share
 
 
 def first(count: int, photos: Prepared, *, seed: int = 0, balance: str = "sampling") -> list[Batch]:
@@ -207,3 +210,56 @@ def test_workers_import_tfds_before_their_threads_use_it() -> None:
     """Threads that import TFDS at the same time have locked each other out for ever."""
     code = "import sys, dfbench.data.pipeline; sys.exit('tensorflow_datasets' not in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- several processes ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+@pytest.mark.parametrize("balance", ["sampling", "none"])
+def test_shares_are_the_parts_of_each_batch_in_order(
+    photos: Prepared, parts: int, balance: Balance
+) -> None:
+    view = split_view([photos], "train")
+
+    def batches(share: Share) -> list[Batch]:
+        found = train_batches(view, batch_size=8, seed=3, balance=balance, share=share)
+        return [next(found) for _ in range(9)]  # more than an epoch
+
+    shares = [batches(Share(part, parts)) for part in range(parts)]
+    for whole, *own in zip(batches(Share()), *shares, strict=True):
+        assert {len(one["label"]) for one in own} == {8 // parts}
+        for name, values in whole.items():
+            joined = np.concatenate([one[name] for one in own])
+            np.testing.assert_array_equal(joined, values)
+
+
+def test_a_share_goes_on_where_another_job_stopped(photos: Prepared) -> None:
+    view = split_view([photos], "train")
+
+    def start(share: Share) -> grain.DatasetIterator:
+        return train_batches(view, batch_size=8, seed=3, balance="sampling", share=share)
+
+    whole = start(Share())
+    for _ in range(3):
+        next(whole)
+    second = start(Share(1, 2))
+    second.set_state(whole.get_state())  # a job of one process is resumed by two
+    np.testing.assert_array_equal(next(second)["index"], next(whole)["index"][4:])
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_every_crop_is_scored_in_one_process(photos: Prepared, parts: int) -> None:
+    view = split_view([photos], "test")
+    found = [
+        list(eval_batches(view, batch_size=4, share=Share(part, parts))) for part in range(parts)
+    ]
+    assert {len(b["mask"]) for one in found for b in one} == {4 // parts}
+    rows = [int(r) for one in found for b in one for r in b["index"][b["mask"] > 0]]
+    assert sorted(rows) == list(range(len(view)))
+
+
+def test_a_process_without_a_crop_yields_nothing(photos: Prepared) -> None:
+    view = split_view([photos], "test")
+    size = 2 * len(view)
+    assert list(eval_batches(view, batch_size=size, share=Share(1, 2))) == []

@@ -18,11 +18,13 @@ from support.photos import write_photos
 from dfbench.eval.scores import read_scores
 from dfbench.processes import LOST, LOST_TEXT
 from dfbench.results.store import card_paths, read_card
-from dfbench.workflow.verify import verify_cards
+from dfbench.workflow.verify import verify
+
+pytestmark = pytest.mark.slow  # continuous integration runs it by a command of its own: make e2e
 
 SETTINGS = (
     *("--set", "data.detector=none", "--set", "data.crop_size=32"),
-    *("--set", "model.input_size=32", "--set", "augment.hflip=0.5"),
+    *("--set", "model.input_size=32", "--set", "augment.flip=0.5"),
     *("--set", "training.batch_size=8", "--set", "scoring.batch_size=12"),
     *("--set", "scoring.resamples=50", "--jobs", "1"),
 )
@@ -88,7 +90,7 @@ def test_the_card_says_what_one_process_would(home: Home, one: Ended, two: list[
 
 
 def test_cards_verify(home: Home, two: list[Ended]) -> None:
-    assert all(found.good for found in verify_cards(card_paths(home.path / "two")))
+    assert all(verdict.good for verdict in verify([home.path / "two"]))
 
 
 def test_a_second_call_reuses_everything(home: Home, two: list[Ended]) -> None:
@@ -108,7 +110,6 @@ def test_a_mistake_is_said_once_by_each_and_nobody_waits(home: Home) -> None:
     assert any("batch size 9 cannot be split over 2" in one.stderr for one in ended)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("count", "devices"), [(2, 2), (4, 1)])
 def test_four_devices_in_several_processes(home: Home, count: int, devices: int) -> None:
     if not (home.path / "four").is_dir():
@@ -119,7 +120,6 @@ def test_four_devices_in_several_processes(home: Home, count: int, devices: int)
     assert _same(home.path / "four", home.path / runs, exact=False)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("killed", [1, 0])
 def test_a_killed_process_ends_the_others_and_resume_works(home: Home, killed: int) -> None:
     runs, epochs = f"killed{killed}", 400
@@ -134,7 +134,6 @@ def test_a_killed_process_ends_the_others_and_resume_works(home: Home, killed: i
     (record,) = (home.path / runs).glob("*/metrics.jsonl")
     before = [json.loads(line) for line in record.read_text().splitlines()]
     assert 0 < before[-1]["epoch"] < epochs
-    # Patience ends it, so that the test does not take 400 epochs; it is no part of what was done.
     resumed = home.start(runs, "--resume", count=2, devices=1, epochs=epochs)
     later = _wait_for(lambda: _epochs(record) > before[-1]["epoch"] + 2, resumed)
     assert later

@@ -154,3 +154,16 @@ def test_two_folders_of_one_name_in_a_union(trained: Trained, tmp_path: Path) ->
     spec = f"folder:{root},{trained.config.train}"
     with pytest.raises(UserError, match="two of its datasets are called 'folder:mine'"):
         evaluate(trained.folder, spec, trained.places)
+
+
+def test_who_scores_again_by_hand_keeps_the_protocol(trained: Trained, tmp_path: Path) -> None:
+    run = shutil.copytree(trained.folder, tmp_path / trained.folder.name)
+    spec = trained.across[0].cell.eval
+    named, path = evaluate(run, spec, trained.places, protocol="mine-1")
+    assert named.protocol == "mine-1"
+    before = path.stat().st_mtime_ns
+    assert evaluate(run, spec, trained.places)[0] == named
+    assert path.stat().st_mtime_ns == before
+    assert evaluate(run, spec, trained.places, overwrite=True)[0].protocol == "mine-1"
+    other = dataclasses.replace(trained.config.scoring, resamples=60)
+    assert evaluate(run, spec, trained.places, scoring=other)[0].protocol is None
