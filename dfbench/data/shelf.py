@@ -49,6 +49,11 @@ def _all_prepared(
     ]
 
 
+def any_prepared(cls: type[FaceBuilder], spec: Spec, data_dir: Path, mirror: Mirror | None) -> bool:
+    """Tell whether a dataset is prepared, by whatever recipe."""
+    return bool(_all_prepared(cls, spec, data_dir, mirror))
+
+
 def not_prepared_text(
     cls: type[FaceBuilder], spec: Spec, data_dir: Path, mirror: Mirror | None
 ) -> str:

@@ -17,13 +17,15 @@ from dfbench.paths import cache_dir, folder_name, slug
 from dfbench.storage import listing
 from dfbench.storage.kinds import Kind
 from dfbench.storage.listing import Entry, Listing
-from dfbench.storage.url import Url
+from dfbench.storage.url import Url, stands_for
 
 
 def stage_of(url: Url) -> Stage:
     """Return the files of a place, in the cache folder."""
     digest = hashlib.sha256(str(url).encode()).hexdigest()[:12]
-    return Stage(cache_dir() / "remote" / f"{slug(str(url))}-{digest}")
+    stage = Stage(cache_dir() / "remote" / f"{slug(str(url))}-{digest}")
+    stands_for(stage.files, url)
+    return stage
 
 
 class Stage:

@@ -48,6 +48,22 @@ class Url:
         return Url(above)
 
 
+_stands_for: dict[str, str] = {}
+
+
+def stands_for(folder: Path, url: Url) -> None:
+    """Have `shown` name a folder of the cache by what it is a copy of."""
+    _stands_for[str(folder)] = str(url)
+
+
+def shown(text: object) -> str:
+    """Return a text for people: URLs in it instead of the folders that stand for them."""
+    found = str(text)
+    for folder, url in _stands_for.items():
+        found = found.replace(folder, url)
+    return found
+
+
 def place(text: str) -> Path | Url:
     """Return the folder or the URL that an option names.
 

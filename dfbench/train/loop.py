@@ -160,6 +160,7 @@ def fit(
     start: Callable[[TrainState], TrainState] | None = None,
     resume: bool = False,
     keep_epochs: bool = False,
+    saved: Callable[[], None] = lambda: None,
     progress: Progress | None = None,
 ) -> FitResult:
     """Train by `config`; keep the best epoch by the val split of the *source* dataset.
@@ -180,6 +181,7 @@ def fit(
         start: Replaces the random parameters of the first state, for example by imported ones.
         resume: Go on from `checkpoints/last`, if there is one.
         keep_epochs: Also keep what each epoch ended with, without the optimizer's state.
+        saved: Called after each checkpoint to resume from, in every process.
         progress: Called with steps.
 
     Raises:
@@ -188,7 +190,7 @@ def fit(
     """
     check_batch_size(config.training.batch_size)
     loop = _Loop(config, batches, steps_per_epoch, class_weights, validate, run_dir, progress)
-    loop.keep_epochs = keep_epochs
+    loop.keep_epochs, loop.saved = keep_epochs, saved
     loop.begin(resume, start)
     return loop.run()
 
@@ -214,6 +216,7 @@ class _Loop:
         self.history = History(run_dir / "metrics.jsonl")
         self.marks, self.watch = _Marks(), _Stopwatch()
         self.keep_epochs = False
+        self.saved: Callable[[], None] = lambda: None
         own = own_share().size(config.training.batch_size)
         self.seed = np.full(own, config.seed, np.int32)
         self.pending: tuple[int, dict[str, jax.Array]] | None = None  # metrics not yet read
@@ -359,5 +362,6 @@ class _Loop:
             state=self.state, iterator=self.batches.get_state(), progress=asdict(self.marks)
         )
         checkpoint.save(self.run_dir, LAST, saved)
+        self.saved()
         if self.watch.since is not None:
             self.watch.start()  # saving and validating are not training

@@ -35,6 +35,7 @@ from dfbench.progress import SILENT, Reporter
 from dfbench.results.card import TrainingSummary
 from dfbench.results.environment import environment
 from dfbench.results.store import hash_folder
+from dfbench.workflow.mirrored import drop_run, fetch_run, keep_run
 from dfbench.workflow.places import Places
 from dfbench.workflow.preparation import prepare_spec
 from dfbench.workflow.record import RECORD, TrainingRecord, write_record, write_seen
@@ -64,7 +65,12 @@ def train_classical(
     datasets = prepare_spec(config.train, config.data, places, reporter)
     files = [sha for sha in (recipe.landmark_model, recipe.embedding_model) if sha]
     run_dir = places.runs_dir / run_name(config, datasets, files=files)
+    if overwrite:
+        drop_run(places, run_dir, reporter)
+    else:
+        fetch_run(places, run_dir, reporter)
     if (run_dir / RECORD).is_file() and not overwrite:
+        keep_run(places, run_dir, reporter)  # if it was not sent to its end
         reporter.say(f"reusing the finished training {run_dir}")
         return run_dir
     start = time.perf_counter()
@@ -99,6 +105,7 @@ def train_classical(
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         ),
     )
+    keep_run(places, run_dir, reporter)
     reporter.say(table.text(found.candidates))
     reporter.say(_said(found, auc, run_dir))
     return run_dir

@@ -46,6 +46,13 @@ from dfbench.train import checkpoint
 from dfbench.train.state import Networks, TrainState, abstract_state, build_networks
 from dfbench.workflow.classical import score_classical
 from dfbench.workflow.leaks import SPLIT, audit_run
+from dfbench.workflow.mirrored import (
+    fetch_best,
+    fetch_evaluation,
+    fetch_run,
+    keep_evaluation,
+    keep_run,
+)
 from dfbench.workflow.places import Places
 from dfbench.workflow.preparation import prepare_spec
 from dfbench.workflow.record import TrainingRecord, read_record
@@ -79,6 +86,7 @@ def evaluate(
       UserError: no finished training in `run_dir`, unusable data, or, without `allow_leak`, test
         clips that were trained on.
     """
+    fetch_run(places, run_dir, reporter)
     record = read_record(run_dir)
     config = read_toml(run_dir / CONFIG)
     degradation = _degradation(degrade)
@@ -95,6 +103,7 @@ def evaluate(
     )
     folder = run_dir / "evals" / eval_folder(cell)
     path = folder / card_name(cell)
+    fetch_evaluation(places, folder, reporter)
     protocol = protocol or _protocol_of(path, config)
     score = _Scorer(run_dir, config, places, reporter)
     val = _val_scores(run_dir, config, places, score, reporter)
@@ -107,6 +116,7 @@ def evaluate(
         return allowed and _still_true(card, folder, val, record, config, datasets, protocol)
 
     if decide(known):
+        keep_evaluation(places, folder, reporter)  # if it was not sent to its end
         reporter.say(f"reusing the scores of {cell.scored} ({folder})")
         return read_card(path), path
     audit = audit_run(run_dir, config.train, spec, datasets, allow_leak=allow_leak)
@@ -122,6 +132,7 @@ def evaluate(
         )
 
     first_does(write)
+    keep_evaluation(places, folder, reporter)
     return read_card(path), path
 
 
@@ -225,6 +236,7 @@ class _Scorer:
         title: str,
         degradation: Degradation | None = None,
     ) -> _Scored:
+        fetch_best(self._places, self._run_dir, self._reporter)
         view = split_view(datasets, split)
         notes: tuple[str, ...] = ()
         if is_classical(self._config.model.name):
@@ -260,6 +272,7 @@ def _val_scores(
         return None
     scored = score(datasets, VAL, f"{config.train} {VAL}")
     first_does(lambda: write_scores(scored.table, path))
+    keep_run(places, run_dir, reporter)
     return path
 
 

@@ -29,6 +29,7 @@ from dfbench.results.store import write_card
 from dfbench.train import checkpoint
 from dfbench.workflow.evaluate import evaluate
 from dfbench.workflow.leaks import SPLIT, LeakError, refuse_leak
+from dfbench.workflow.mirrored import drop_epochs, fetch_checkpoints, keep_evaluation
 from dfbench.workflow.oracle import all_epochs_kept, oracle_gap, score_epochs
 from dfbench.workflow.places import Places
 from dfbench.workflow.preparation import prepare_spec
@@ -204,6 +205,7 @@ class _Matrix:
         failed = [self.outcomes[number, s].end == "failed" for s in cells_of(config)]
         if plan.oracle and not plan.keep_epochs and not any(failed):
             checkpoint.drop_epochs(folder)
+            first_does(partial(drop_epochs, self.places, folder, self.reporter))
 
     def _score(self, number: int, folder: Path, name: str) -> None:
         config, plan = self.configs[number], self.plan
@@ -228,6 +230,7 @@ class _Matrix:
     def _with_oracle(
         self, card: ResultCard, path: Path, folder: Path, config: RunConfig
     ) -> ResultCard:
+        fetch_checkpoints(self.places, folder, self.reporter)
         record, spec = read_record(folder), card.cell.eval
         if not all_epochs_kept(folder, record):
             return card
@@ -236,6 +239,7 @@ class _Matrix:
         aucs = score_epochs(folder, scored, datasets, spec, self.reporter)
         card = dataclasses.replace(card, oracle=oracle_gap(aucs, record.summary.best_epoch))
         first_does(partial(write_card, card, path))
+        keep_evaluation(self.places, path.parent, self.reporter)
         return card
 
     def _attempt(self, action: Callable[[], T], number: int, spec: str | None) -> T | None:

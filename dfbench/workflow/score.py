@@ -15,8 +15,9 @@ from dfbench.data.audit import find_overlap
 from dfbench.data.catalog import load_builder
 from dfbench.data.clips import clip_table
 from dfbench.data.keys import clip_key
-from dfbench.data.prepared import MARKER, Prepared
+from dfbench.data.prepared import Prepared
 from dfbench.data.roster import Roster, prepared_roster, raw_roster
+from dfbench.data.shelf import any_prepared
 from dfbench.data.spec import Spec, parse_spec
 from dfbench.errors import UserError, system_errors
 from dfbench.eval.doubts import below_chance, coverage_of, warnings_of
@@ -43,6 +44,7 @@ from dfbench.results.environment import environment
 from dfbench.results.foreign import foreign_config, foreign_hash
 from dfbench.results.store import BESIDE, hash_file, write_card
 from dfbench.workflow.leaks import SPLIT, audit_of, refuse_leak
+from dfbench.workflow.mirrored import fetch_evaluation, keep_evaluation
 from dfbench.workflow.places import Places
 from dfbench.workflow.preparation import prepare_spec
 
@@ -97,6 +99,7 @@ def score(
     cell = _cell(handed)
     folder = places.runs_dir / _run_name(cell) / "evals" / eval_folder(cell)
     path = folder / card_name(cell)
+    fetch_evaluation(places, folder, reporter)
     if path.exists() and not overwrite:
         raise UserError(f"{path}: there already; --overwrite scores again")
     submission = read_submission(handed.scores, handed.kind)
@@ -143,7 +146,9 @@ def score(
         origin="scores",
     )
     with system_errors(folder):
-        return _write(card, path, table, val), path
+        card = _write(card, path, table, val)
+    keep_evaluation(places, folder, reporter)
+    return card, path
 
 
 def _write(card: ResultCard, path: Path, table: ScoreTable, val: ScoreTable | None) -> ResultCard:
@@ -211,8 +216,11 @@ def _require_prepared(spec: Spec, places: Places) -> None:
     Any preparation does: `prepare_spec` says which there are where this is another.
     """
     cls = load_builder(spec.name)
-    here = (places.data_dir / "tfds" / spec.name).glob(f"*/{cls.VERSION}/{MARKER}")
-    if spec.path is None and not cls.raw_key("default") and not any(here):
+    if (
+        spec.path is None
+        and not cls.raw_key("default")
+        and not any_prepared(cls, spec, places.data_dir, places.data_mirror)
+    ):
         raise UserError(
             f"{spec.text} is not prepared here: name its download by --raw DIR, which is listed "
             f"and not decoded, or prepare it (`dfbench prepare {spec.name} --raw DIR`)"

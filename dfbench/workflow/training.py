@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ from dfbench.train.loop import FitResult, Validation, fit
 from dfbench.train.parallel import check_batch_size
 from dfbench.train.state import Networks, TrainState, build_networks
 from dfbench.workflow.initial import Start, starting_weights
+from dfbench.workflow.mirrored import drop_run, fetch_run, keep_checkpoint, keep_run
 from dfbench.workflow.places import Places
 from dfbench.workflow.preparation import prepare_spec
 from dfbench.workflow.record import (
@@ -82,7 +84,10 @@ def train(
     weights = check_settings(config, reporter)
     datasets = prepare_spec(config.train, config.data, places, reporter)
     run_dir = places.runs_dir / run_name(config, datasets, weights)
+    if not overwrite:
+        fetch_run(places, run_dir, reporter, to_resume=True)
     if not overwrite and decide((run_dir / RECORD).is_file):
+        keep_run(places, run_dir, reporter)  # if it was not sent to its end
         reporter.say(f"reusing the finished training {run_dir}")
         return run_dir
     unfinished = decide(lambda: checkpoint.exists(run_dir, checkpoint.LAST))
@@ -91,6 +96,8 @@ def train(
             f"{run_dir} holds an unfinished training: --resume goes on with it, --overwrite starts "
             "again"
         )
+    if overwrite:
+        first_does(lambda: drop_run(places, run_dir, reporter))
     first_does(lambda: _begin_folder(run_dir, config, overwrite=overwrite))
     seen = clip_table(datasets, TRAINED_ON)
     result = _fit(
@@ -100,11 +107,13 @@ def train(
         run_dir,
         resume=resume and unfinished,
         keep_epochs=keep_epochs,
+        saved=partial(keep_checkpoint, places, run_dir, reporter),
         reporter=reporter,
     )
     init = weights.file if weights else None
     fingerprints = tuple(d.fingerprint() for d in datasets)
     first_does(lambda: _finish_folder(run_dir, config, fingerprints, seen, result, init))
+    keep_run(places, run_dir, reporter)
     reporter.say(_said(result, run_dir))
     return run_dir
 
@@ -186,6 +195,7 @@ def _fit(
     *,
     resume: bool,
     keep_epochs: bool,
+    saved: Callable[[], None],
     reporter: Reporter,
 ) -> FitResult:
     view, settings = split_view(datasets, "train"), config.training
@@ -210,6 +220,7 @@ def _fit(
             start=weights.apply if weights else None,
             resume=resume,
             keep_epochs=keep_epochs,
+            saved=saved,
             progress=progress,
         )
 
