@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from pathlib import Path
 
-from dfbench.report.markdown import leaderboard_markdown, relative
+from dfbench.report.markdown import leaderboard_markdown
+from dfbench.report.markdown_text import relative
 from dfbench.report.measures import MEASURES
 from dfbench.report.overlap import COUNTS
 from dfbench.report.page.build import leaderboard_html

@@ -17,6 +17,23 @@ def group_title(group: StandingGroup) -> str:
     return plain(", ".join(parts))
 
 
+def with_results(groups: Sequence[StandingGroup]) -> tuple[list[StandingGroup], str]:
+    """Return the groups that have cross-dataset results, and a sentence on the others, if any.
+
+    A table for each of those would say the same as many times as there are training sets.
+    """
+    shown = [group for group in groups if group.columns or group.left_out]
+    others = [
+        f"{group_title(group)} ({len(group.standings)} detectors)"
+        if len(group.standings) > 1
+        else group_title(group)
+        for group in groups
+        if not (group.columns or group.left_out)
+    ]
+    said = f"Nothing to rank, without a cross-dataset result: {'; '.join(others)}."
+    return shown, said if others else ""
+
+
 def rank_text(one: Standing) -> str:
     """Return the interval of a rank: `[1, 3]`."""
     return "" if one.rank_low is None else f"[{one.rank_low}, {one.rank_high}]"

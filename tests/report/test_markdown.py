@@ -11,7 +11,8 @@ from markdown_it import MarkdownIt
 from support.cards import fingerprint, make_card
 
 from dfbench.eval.standings import ScoredCard, standings
-from dfbench.report.markdown import coverage_text, escape, leaderboard_markdown, overlap_text
+from dfbench.report.markdown import coverage_text, leaderboard_markdown, overlap_text
+from dfbench.report.markdown_text import escape
 from dfbench.report.published import PublishedResult, published_folder, read_published
 from dfbench.results.card import (
     Audit,

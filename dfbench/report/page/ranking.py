@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from dfbench.report.matrix import Matrix, Row, column_label, train_label
 from dfbench.report.page.document import esc, esc_name
-from dfbench.report.ranking import explain, group_title, interval, rank_text, seeds_words
+from dfbench.report.ranking import (
+    explain,
+    group_title,
+    interval,
+    rank_text,
+    seeds_words,
+    with_results,
+)
 from dfbench.results.comparable import ColumnKey, RowKey
 from dfbench.results.standings import Standing, StandingGroup
 
@@ -20,8 +27,10 @@ def ranking_html(groups: Sequence[StandingGroup], table: Matrix) -> str:
         return ""
     rows = {row.key: row for row in table.rows}
     columns = {column.key: column_label(column) for column in table.columns}
+    groups, empty = with_results(groups)
     axis = _axis(groups)
     parts = [_group(group, rows, columns, axis) for group in groups]
+    parts += [f"<p>{esc(empty)}</p>"] if empty else []
     said = "".join(f"<p>{esc(line)}</p>" for line in explain(groups))
     return (
         '<section id="ranking" aria-labelledby="ranking-title">'
