@@ -205,13 +205,12 @@ def first_does(action: Callable[[], object]) -> None:
 
 def first_before_others(action: Callable[[], T]) -> T:
     """Act in process 0, then in the others, which find what it has made."""
-    if not several():
+    if not is_first():
+        wait()
         return action()
-    result: T | None = None
-    if is_first():
-        result = action()
+    result = action()
     wait()
-    return action() if result is None else result
+    return result
 
 
 def add_up(values: Shaped[np.ndarray, "*shape"]) -> Shaped[np.ndarray, "*shape"]:

@@ -75,6 +75,18 @@ def test_alone_nothing_is_asked_of_others() -> None:
     assert done == [1, 2]  # once each
 
 
+@pytest.mark.parametrize("part", [0, 1])
+def test_each_acts_once_the_first_one_first(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(processes, "_share", Share(part, 2))
+    monkeypatch.setattr(processes, "wait", lambda: done.append("wait"))
+    processes.first_before_others(lambda: done.append("act"))
+    assert done == (["act", "wait"] if part == 0 else ["wait", "act"])
+    done.clear()
+    processes.first_does(lambda: done.append("act"))
+    assert done == (["act", "wait"] if part == 0 else ["wait"])
+
+
 def test_a_lost_process_is_told_from_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     class JaxRuntimeError(RuntimeError):
         pass
