@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from dfbench.data.packing import Pack, crops_of
+from dfbench.data.packing import Pack, crops_of, files_of
 from dfbench.data.raw import Index, Part
 from dfbench.data.records import RecordWriter
 from dfbench.data.spec import Spec
@@ -34,7 +35,8 @@ class FaceConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
     packs: tuple[Pack, ...] = dataclasses.field(default=(), repr=False)
 
 
-class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[misc, call-arg]
+# TFDS's other builders hold a split in memory, and beyond a gigabyte need TensorFlow.
+class FaceBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[misc, call-arg]
     """Base of all datasets of face crops.
 
     Features of an example: `face` (encoded image, size x size x 3, uint8, RGB), where the recipe
@@ -129,31 +131,35 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
     def _example_writer(self) -> RecordWriter:
         return RecordWriter()
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, Example]]]:
+    def _shard_iterators_per_split(
+        self, dl_manager: Any
+    ) -> dict[str, list[Callable[[], Iterator[tuple[str, Example]]]]]:
         del dl_manager  # nothing is downloaded here
-        present = {pack.clip.split for pack in self.builder_config.packs}
-        return {split: self._generate_examples(split) for split in SPLITS if split in present}
+        found = {}
+        for split in SPLITS:
+            if packs := [pack for pack in self.builder_config.packs if pack.clip.split == split]:
+                found[split] = [functools.partial(_examples, file) for file in files_of(packs)]
+        return found
 
-    def _generate_examples(self, split: str) -> Iterator[tuple[str, Example]]:
-        for pack in self.builder_config.packs:
-            clip = pack.clip
-            if clip.split != split:
-                continue
-            for crop in crops_of(pack):
-                yield (
-                    f"{clip.video}#{crop.frame:06d}",
-                    {
-                        "face": crop.image,
-                        **({"face_before": crop.before} if crop.before else {}),
-                        "label": clip.label,
-                        "video": clip.video,
-                        "frame": crop.frame,
-                        "time_s": crop.time_s,
-                        "manipulation": clip.manipulation,
-                        "identity": clip.identity,
-                        "source_identity": clip.source_identity,
-                        "original": clip.original,
-                        "box": np.asarray(crop.box, np.float32),
-                        "detector_score": crop.score,
-                    },
-                )
+
+def _examples(packs: Sequence[Pack]) -> Iterator[tuple[str, Example]]:
+    for pack in packs:
+        clip = pack.clip
+        for crop in crops_of(pack):
+            yield (
+                f"{clip.video}#{crop.frame:06d}",
+                {
+                    "face": crop.image,
+                    **({"face_before": crop.before} if crop.before else {}),
+                    "label": clip.label,
+                    "video": clip.video,
+                    "frame": crop.frame,
+                    "time_s": crop.time_s,
+                    "manipulation": clip.manipulation,
+                    "identity": clip.identity,
+                    "source_identity": clip.source_identity,
+                    "original": clip.original,
+                    "box": np.asarray(crop.box, np.float32),
+                    "detector_score": crop.score,
+                },
+            )

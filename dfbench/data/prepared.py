@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,25 @@ from dfbench.results.card import ClassName, Counts, Coverage, DatasetFingerprint
 CLASS_NAMES: tuple[ClassName, ClassName] = ("real", "fake")  # by label
 MARKER = "dfbench.json"  # written last: a folder without it is not finished
 FRAMES = "frames.parquet"
+# Of the frame table: one row a crop, in the order of the records, split by split.
+FRAME_COLUMNS = pa.schema(
+    {
+        "split": pa.string(),
+        "position": pa.int64(),
+        "video": pa.string(),
+        "frame": pa.int32(),
+        "time_s": pa.float32(),
+        "label": pa.int32(),
+        "manipulation": pa.string(),
+        "identity": pa.string(),
+        "source_identity": pa.string(),
+        "original": pa.string(),
+        "footage": pa.list_(pa.string()),
+        "content": pa.uint64(),  # hash of the encoded crop
+        "phash": pa.binary(BYTES),  # hash of what it looks like
+        "side": pa.float32(),
+    }
+)
 FORMAT = 2  # of the files beside the records; what was prepared with another is prepared anew
 
 
@@ -187,25 +206,8 @@ def clips_sha256(clips: Sequence[Clip]) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def write_frames(folder: Path, rows: Mapping[str, Sequence[object]]) -> None:
-    """Write the frame table of a dataset folder."""
-    types = {
-        "split": pa.string(),
-        "position": pa.int64(),
-        "video": pa.string(),
-        "frame": pa.int32(),
-        "time_s": pa.float32(),
-        "label": pa.int32(),
-        "manipulation": pa.string(),
-        "identity": pa.string(),
-        "source_identity": pa.string(),
-        "original": pa.string(),
-        "footage": pa.list_(pa.string()),
-        "content": pa.uint64(),  # hash of the encoded crop
-        "phash": pa.binary(BYTES),  # hash of what it looks like
-        "side": pa.float32(),
-    }
-    table = pa.table({k: pa.array(rows[k], type=t) for k, t in types.items()})
+def write_frames(folder: Path, table: pa.Table) -> None:
+    """Write the frame table of a dataset folder; its columns are `FRAME_COLUMNS`."""
     pq.write_table(table, folder / FRAMES)
 
 

@@ -9,56 +9,104 @@ import numpy as np
 import pytest
 from support.photos import AS_THEY_ARE, prepare_photos, write_photos
 from support.raw import MINIATURES, Pool
+from tensorflow_datasets.core import shuffle
 
 from dfbench.config import DataConfig, from_dict
+from dfbench.data import packing
 from dfbench.data.audit import find_overlap
 from dfbench.data.clips import clip_table
-from dfbench.data.packing import Pack, count_packs, missed_clips, split_crops
+from dfbench.data.packing import Pack, count_packs, files_of, missed_clips, split_crops
 from dfbench.data.pipeline import LoadCrop, split_view
 from dfbench.data.prepare import prepare
 from dfbench.data.spec import parse_spec
 from dfbench.errors import UserError
-from dfbench.faces.clip import SPLITS, Clip, ClipResult, Crop
+from dfbench.faces.clip import SPLITS, Clip
 
 SHARES = (0.5, 0.2, 0.3)
 
 
-def pack(number: int, frames: int = 40) -> Pack:
+FRAMES = 40  # of a clip; every second frame gave a crop
+
+
+def pack(number: int, frames: int = FRAMES) -> Pack:
     clip = Clip(path=Path("x"), label=0, split="train", video=f"real/{number}", manipulation="real")
-    crops = tuple(
-        Crop(frame=f, time_s=0, box=(0, 0, 1, 1), score=1, image=b"", content=f, phash=b"")
-        for f in range(0, 2 * frames, 2)
+    misses = tuple((f, "no face found") for f in range(1, 8, 2)) if frames else ()
+    return Pack(
+        clip=clip,
+        wanted=frames + 4,
+        misses=misses,
+        reason="" if frames else "?",
+        shard=Path("x"),
+        crops=range(frames),
+        row=number * frames,
+        size=frames * 100,
     )
-    misses = tuple((f, "no face found") for f in range(1, 8, 2)) if crops else ()
-    result = ClipResult(
-        video=clip.video, wanted=frames + 4, crops=crops, misses=misses, reason="" if crops else "?"
-    )
-    return Pack(clip=clip, result=result, shard=Path("x"))
+
+
+def frames_of(packs: int) -> np.ndarray:
+    return np.tile(np.arange(0, 2 * FRAMES, 2), packs)
 
 
 def test_every_frame_is_in_one_split_by_the_shares() -> None:
     packs = [pack(number) for number in range(50)]
-    drawn = split_crops(packs, SHARES)
+    drawn = split_crops(packs, frames_of(50), SHARES)
     for one in packs:
         parts = [p for p in drawn if p.clip.video == one.clip.video]
         assert len({p.clip.split for p in parts}) == len(parts)
-        assert sorted(c.frame for p in parts for c in p.result.crops) == [
-            c.frame for c in one.result.crops
-        ]
-        assert sum(p.result.wanted for p in parts) == one.result.wanted
-        assert sum(len(p.result.misses) for p in parts) == len(one.result.misses)
+        assert sorted(c for p in parts for c in p.crops) == list(one.crops)
+        assert {p.row for p in parts} == {one.row}
+        assert sum(p.wanted for p in parts) == one.wanted
+        assert sum(len(p.misses) for p in parts) == len(one.misses)
+        assert sum(p.size for p in parts) == one.size
     counts = count_packs(drawn)
     shares = [counts[f"{split}/real/real"].frames / 2000 for split in SPLITS]
     np.testing.assert_allclose(shares, SHARES, atol=0.04)
-    again = split_crops(list(reversed(packs)), SHARES)  # the order draws nothing
-    assert {(p.clip, p.result) for p in again} == {(p.clip, p.result) for p in drawn}
+    again = split_crops(list(reversed(packs)), frames_of(50), SHARES)  # the order draws nothing
+    assert set(again) == set(drawn)
 
 
 def test_a_clip_without_a_crop_is_counted_once() -> None:
-    drawn = split_crops([pack(number, frames=0) for number in range(200)], SHARES)
+    packs = [pack(number, frames=0) for number in range(200)]
+    drawn = split_crops(packs, np.zeros(0, np.int32), SHARES)
     missed = missed_clips(drawn)
     assert len(missed) == 200
     assert {m.split for m in missed} == set(SPLITS)
+
+
+def test_files_follow_the_clips_and_are_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    packs = [pack(number) for number in range(50)]  # 4,000 bytes each
+    assert files_of(packs) == [packs]
+    assert files_of([pack(0, frames=0)]) == [[pack(0, frames=0)]]
+    monkeypatch.setattr(packing, "FILE_BYTES", 20_000)
+    files = files_of(packs)
+    assert [one for file in files for one in file] == packs
+    assert [len(file) for file in files] == [5] * 10
+    monkeypatch.setattr(packing, "FILE_BYTES", 1_000)  # a clip is in one file
+    assert files_of(packs) == [[one] for one in packs]
+
+
+def test_large_splits_are_written_in_files_without_tensorflow(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past a gigabyte TFDS sorted a split with TensorFlow, which is not installed."""
+    (spec,) = parse_spec("uadfv")
+    data = DataConfig(detector="none", frames=4, crop_size=32)
+    one = prepare(spec, data, data_dir=tmp_path / "one", raw=raw, jobs=1)
+    monkeypatch.setattr(shuffle, "MAX_MEM_BUFFER_SIZE", 1000)
+    monkeypatch.setattr(packing, "FILE_BYTES", 20_000)
+    monkeypatch.setattr(packing, "_CHUNK", 7)
+    several = prepare(spec, data, data_dir=tmp_path / "several", raw=raw, jobs=1)
+    assert len(list(one.folder.glob("*train.array_record*"))) == 1
+    assert len(list(several.folder.glob("*train.array_record*"))) > 2
+    assert several.fingerprint() == one.fingerprint()
+    for split in ("train", "test"):
+        tables = [prepared.frames(split) for prepared in (one, several)]
+        assert tables[0].equals(tables[1])
+        views = [split_view([prepared], split) for prepared in (one, several)]
+        loads = [LoadCrop(view) for view in views]
+        for row in range(len(views[0])):
+            images = [load.map(row)["image"] for load in loads]
+            np.testing.assert_array_equal(images[0], images[1])
 
 
 @pytest.fixture(scope="module")

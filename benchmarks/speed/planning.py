@@ -1,0 +1,274 @@
+"""Planning at scale: `python benchmarks/speed/planning.py [--clips N ..]`.
+
+Prepares DFDC-like downloads of growing size whose files are empty: the index, the plan, packing,
+tables, audit and batches are those of `dfbench`, and only decoding is left out: a shard holds
+made-up crops. Each size has a process of its own. Writes a table of seconds and memory to
+benchmarks/speed/results; the exit status is 1 where memory or time grows faster than the clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+from dfbench.config import DataConfig
+from dfbench.data.audit import find_overlap
+from dfbench.data.clips import clip_table
+from dfbench.data.pipeline import split_view, train_batches
+from dfbench.data.prepare import prepare
+from dfbench.data.spec import parse_spec
+from dfbench.faces.clip import Clip, ClipResult, Crop, CropRecipe
+from dfbench.faces.detect import DetectorChoice
+from dfbench.faces.extract import Extract, plan, write_shard
+from dfbench.faces.hashing import BYTES
+from dfbench.progress import Progress
+from dfbench.results.environment import machine_name, machine_text
+
+RESULTS = Path(__file__).resolve().parent / "results"
+PARTS, SIDE = 50, 16  # folders of the download; px of a made-up crop
+MOST_GROWTH = 2.0  # of seconds a clip, from the smallest size to the largest
+MOST_KIB = 16.0  # of memory a clip, with its crops
+
+Made = TypeVar("Made")
+
+
+@dataclasses.dataclass(kw_only=True)
+class Figures:
+    """What one size took: seconds, and memory in MiB."""
+
+    clips: int
+    crops: int = 0
+    index_s: float = 0  # clips found, their files' times read, shards planned
+    pack_s: float = 0  # shards to records and tables
+    again_s: float = 0  # prepare, with nothing to do
+    audit_s: float = 0  # train against val
+    batch_s: float = 0  # until the first batch of a training
+    start_mib: float = 0  # after the imports
+    peak_mib: float = 0
+
+    @property
+    def planning_s(self) -> float:
+        """Return the seconds that are to grow with the clips and no faster."""
+        return self.index_s + self.pack_s + self.again_s + self.batch_s
+
+    @property
+    def kib_a_clip(self) -> float:
+        """Return what a clip costs in memory."""
+        return 1024 * (self.peak_mib - self.start_mib) / self.clips
+
+
+# --- what is made up ------------------------------------------------------------------------------
+
+
+def write_download(raw: Path, clips: int) -> None:
+    """Write empty videos as DFDC has them: one real video in six, each with five fakes."""
+    for part in range(PARTS):
+        numbers = range(clips * part // PARTS, clips * (part + 1) // PARTS)
+        folder = raw / f"dfdc_train_part_{part}"
+        folder.mkdir(parents=True)
+        facts = {}
+        real = ""
+        for number in numbers:
+            name = _letters(number) + ".mp4"
+            (folder / name).touch()
+            fake = bool((number - numbers.start) % 6)
+            real = real if fake else name
+            facts[name] = {"label": "FAKE", "original": real} if fake else {"label": "REAL"}
+        (folder / "metadata.json").write_text(json.dumps(facts))
+
+
+def _letters(number: int) -> str:
+    return "".join(chr(ord("a") + int(digit)) for digit in f"{number:010d}")
+
+
+def made_up(crops: int, note: Callable[[str], None]) -> Extract:
+    """Return an extraction that plans as the real one does and then makes crops up."""
+
+    def extract(
+        clips: Sequence[Clip],
+        recipe: CropRecipe,
+        shard_dir: Path,
+        *,
+        detector: DetectorChoice,
+        jobs: int = 0,
+        progress: Progress | None = None,
+    ) -> list[Path]:
+        shards, *waves = plan(clips, recipe, shard_dir)
+        note("planned")
+        for task in (task for wave in waves for task in wave):
+            write_shard(task.shard, _result(task.clip, crops))
+        note("extracted")
+        return shards
+
+    return extract
+
+
+def _result(clip: Clip, crops: int) -> ClipResult:
+    found = []
+    for frame in range(crops):
+        seed = hashlib.sha256(f"{clip.video}#{frame}".encode()).digest()
+        pixels = np.resize(np.frombuffer(seed, np.uint8), (SIDE, SIDE, 3))
+        found.append(
+            Crop(
+                frame=frame,
+                time_s=float(frame),
+                box=(0.0, 0.0, 9.0, 9.0),
+                score=1.0,
+                image=cv2.imencode(".jpg", pixels)[1].tobytes(),
+                content=int.from_bytes(seed[:8]),
+                phash=(seed * 2)[:BYTES],
+            )
+        )
+    return ClipResult(video=clip.video, wanted=crops, crops=tuple(found))
+
+
+# --- measuring ------------------------------------------------------------------------------------
+
+
+def peak_mib() -> float:
+    """Return the most memory that this process has had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def measure(clips: int, crops: int, root: Path) -> Figures:
+    """Let everything but the decoding happen to a download of `clips` videos."""
+    write_download(root / "raw", clips)
+    found = Figures(clips=clips, start_mib=peak_mib())
+    times = dict[str, float]()
+    (spec,) = parse_spec("dfdc")
+    data = DataConfig(detector="none", frames=crops, crop_size=SIDE)
+
+    def prepared(name: str) -> None:
+        times[name] = time.perf_counter()
+
+    prepared("start")
+    extract = made_up(crops, prepared)
+    made = prepare(spec, data, data_dir=root / "data", raw=root / "raw", extract=extract)
+    prepared("packed")
+    found.index_s = times["planned"] - times["start"]
+    found.pack_s = times["packed"] - times["extracted"]
+    with _seconds() as taken:
+        made = prepare(spec, data, data_dir=root / "data", raw=root / "raw")
+    found.again_s = taken()
+    with _seconds() as taken:
+        made.fingerprint()
+        overlap = find_overlap(clip_table([made], ("train",)), clip_table([made], ("val",)))
+    found.audit_s = taken()
+    if overlap.leaked:
+        raise ValueError("made-up clips of two splits are the same")
+    with _seconds() as taken:
+        view = split_view([made], "train")
+        next(train_batches(view, batch_size=8, seed=0, balance="sampling"))
+    found.batch_s = taken()
+    found.crops = sum(c.frames for c in made.manifest.counts.values())
+    found.peak_mib = peak_mib()
+    return found
+
+
+@contextmanager
+def _seconds() -> Iterator[Callable[[], float]]:
+    start = time.perf_counter()
+    end: list[float] = []
+    yield lambda: end[0]
+    end.append(time.perf_counter() - start)
+
+
+def in_a_process(clips: int, options: argparse.Namespace) -> Figures:
+    """Measure one size in a process of its own, whose memory is nobody else's."""
+    with tempfile.TemporaryDirectory(dir=options.work) as root:
+        command = [sys.executable, __file__, "--worker", str(clips), root]
+        command += ["--crops", str(options.crops)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return Figures(**json.loads(done.stdout.splitlines()[-1]))
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+def grows(sizes: Sequence[Figures]) -> list[str]:
+    """Return what grows faster than it may, from the smallest size to the largest."""
+    first, last = sizes[0], sizes[-1]
+    growth = (last.planning_s / last.clips) / (first.planning_s / first.clips)
+    found = [f"{growth:.1f} times the seconds a clip"] if growth > MOST_GROWTH else []
+    if last.kib_a_clip > MOST_KIB:
+        found.append(f"{last.kib_a_clip:.1f} KiB a clip")
+    return found
+
+
+def report(sizes: Sequence[Figures], given: Sequence[str], today: str) -> str:
+    """Return the page: what, on what, how, and the table."""
+    packages = ("dfbench", "tensorflow-datasets", "pyarrow", "grain")
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    heads = ["clips", "crops", "index and plan, s", "pack, s", "prepare again, s", "audit, s"]
+    heads += ["first batch, s", "ms a clip, without audit", "peak, MiB", "after imports, MiB"]
+    heads += ["KiB a clip"]
+    rows = [
+        [f"{one.clips:,}", f"{one.crops:,}"]
+        + [f"{s:.2f}" for s in (one.index_s, one.pack_s, one.again_s, one.audit_s, one.batch_s)]
+        + [f"{1000 * one.planning_s / one.clips:.2f}"]
+        + [f"{one.peak_mib:.0f}", f"{one.start_mib:.0f}", f"{one.kib_a_clip:.1f}"]
+        for one in sizes
+    ]
+    lines = [
+        "# Planning at scale",
+        "",
+        f"- {today}; {machine_text()}",
+        f"- Python {platform.python_version()}, {versions}",
+        f"- `{' '.join(['python', 'benchmarks/speed/planning.py', *given])}`",
+        "- empty videos as DFDC's training parts have them, made-up crops; all but the decoding",
+        "",
+        *(f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rows)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main(given: Sequence[str]) -> int:
+    """Measure the sizes one after the other; write and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--crops", type=int, default=4, help="of a clip")
+    parser.add_argument(
+        "--work", type=Path, help="folder of what is made up; default: the system's"
+    )
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the table")
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args(given)
+    if options.worker:
+        figures = measure(int(options.worker[0]), options.crops, Path(options.worker[1]))
+        print(json.dumps(dataclasses.asdict(figures)))
+        return 0
+    if min(options.clips) < 600 or options.crops < 1:
+        parser.error("600 clips at least, so that each part has a real one, and 1 crop of each")
+    sizes = [in_a_process(clips, options) for clips in sorted(options.clips)]
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    page = report(sizes, given, today)
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / f"{today}-planning-{machine_name()}.md"
+    path.write_text(page, encoding="utf-8")
+    print(page)
+    print(f"written: {path}")
+    for text in (found := grows(sizes)):
+        print(f"grows: {text}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
