@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dfbench import __version__, options, processes
 from dfbench.commands import (
     data,
+    launch,
     matrix,
     pages,
     predict,
@@ -123,6 +124,11 @@ COMMANDS: dict[str, Command] = {
         matrix.matrix,
         "train all models on all datasets, score on all; survives a failing cell",
         matrix.add_options,
+    ),
+    "launch": (
+        launch.launch,
+        "the same on many devices or machines: SLURM, Kubernetes, TPU VMs, SkyPilot, local",
+        launch.add_options,
     ),
     "protocols": (
         protocols.protocols,

@@ -1,0 +1,47 @@
+#!/bin/bash
+# {{ work.trainings }} trainings, each with all its cells, by {{ work.parts }} tasks of an array.
+#SBATCH --job-name={{ work.name }}
+#SBATCH --array={{ array }}
+#SBATCH --output=logs/train-%A_%a.log
+#SBATCH --open-mode=append
+#SBATCH --requeue
+#SBATCH --signal=B:USR1@120
+{% if s.time %}
+#SBATCH --time={{ s.time }}
+{% endif %}
+{% if s.nodes > 1 %}
+#SBATCH --nodes={{ s.nodes }}
+#SBATCH --ntasks-per-node={{ s.gpus or 1 }}
+{% endif %}
+{% if s.gpus %}
+#SBATCH --gpus-per-node={{ s.gpus }}
+{% endif %}
+{% include "slurm/directives.sh" %}
+{% for directive in s.extra %}
+#SBATCH {{ directive }}
+{% endfor %}
+{% include "slurm/begin.sh" %}
+
+# Two minutes before the time limit: back into the queue, {{ again }} times at most. What is trained
+# goes on from its last checkpoint, as it does after a pre-emption.
+back() {
+  kill -TERM "$work" 2>/dev/null || true
+  wait "$work" || true
+  if (( ${SLURM_RESTART_COUNT:-0} < {{ again }} )); then
+    scontrol requeue "$SLURM_JOB_ID"
+    sleep 60 # until SLURM ends this script
+  fi
+  echo "time limit: this task is not put back any more; submit it again to go on" >&2
+  exit 1
+}
+trap back USR1
+
+{% if s.nodes > 1 %}
+# The processes of the step find each other and make each training together.
+srun --kill-on-bad-exit=1{% if s.cpus %} --cpus-per-task={{ s.cpus }}{% endif %} \
+  {{ work.matrix }} --part "$SLURM_ARRAY_TASK_ID"/{{ work.parts }} &
+{% else %}
+{{ work.matrix }} --part "$SLURM_ARRAY_TASK_ID"/{{ work.parts }} &
+{% endif %}
+work=$!
+wait "$work"
