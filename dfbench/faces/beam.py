@@ -19,6 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dfbench.errors import UserError
 from dfbench.faces.clip import Clip, CropRecipe
 from dfbench.faces.detect import DetectorChoice
@@ -104,10 +106,7 @@ def _extract(
     try:
         with _progress(todo, shard_dir, len(clips), progress):
             for wave in waves:
-                tasks = [
-                    replace(t, clip=replace(t.clip, path=t.clip.path.absolute())) for t in wave
-                ]
-                write_whole(plan_file, pickle.dumps(tasks))
+                write_plan(plan_file, [_absolute(task) for task in wave])
                 if wave:
                     _run(plan_file, len(wave), recipe, detector, _with_defaults(flags, jobs))
     finally:
@@ -123,6 +122,24 @@ def _extract(
 
 def _absolute(task: Task) -> Task:
     return replace(task, clip=replace(task.clip, path=task.clip.path.absolute()))
+
+
+def write_plan(path: Path, tasks: Sequence[Task]) -> None:
+    """Write tasks so that a worker reads the one that it is to do, and not the 100,000 others."""
+    records = [pickle.dumps(task) for task in tasks]
+    starts = np.cumsum([8 * (len(records) + 1), *map(len, records)], dtype=np.int64)
+    write_whole(path, starts.tobytes() + b"".join(records))
+
+
+def read_task(path: Path, number: int) -> Task:
+    """Read one task of a plan."""
+    with path.open("rb") as file:
+        file.seek(8 * number)
+        start, end = np.frombuffer(file.read(16), np.int64).tolist()
+        file.seek(start)
+        task = pickle.loads(file.read(end - start))
+    assert isinstance(task, Task)
+    return task
 
 
 def _with_defaults(flags: Sequence[str], jobs: int) -> list[str]:
@@ -169,19 +186,16 @@ class _ExtractFn(beam.DoFn):  # type: ignore[misc]
 
     def __init__(self, plan_file: Path, recipe: CropRecipe, detector: DetectorChoice) -> None:
         self._plan_file, self._recipe, self._detector = plan_file, recipe, detector
-        self._tasks: list[Task] = []
         self._pool: ProcessPoolExecutor | None = None
         self._refused = False
 
     def setup(self) -> None:
-        """Load the plan, and the detector once for all clips of this worker."""
-        try:
-            self._tasks = pickle.loads(self._plan_file.read_bytes())
-        except FileNotFoundError:
+        """Look for the plan, and load the detector once for all clips of this worker."""
+        if not self._plan_file.is_file():
             raise UserError(
                 f"{self._plan_file.parent}: a worker does not see this folder: --data-dir must be "
                 "on a file system that all workers share"
-            ) from None
+            )
         self._open()
 
     def _open(self) -> ProcessPoolExecutor:
@@ -192,7 +206,7 @@ class _ExtractFn(beam.DoFn):  # type: ignore[misc]
         """Write the shard of one clip, unless an earlier try did, or the disk is full."""
         if self._refused:
             return
-        task = self._tasks[number]
+        task = read_task(self._plan_file, number)
         try:
             # The first death may not be the file's fault: no memory.
             if not (task.shard.is_file() or self._works(task) or self._works(task)):

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import multiprocessing
 import os
 import socket
 import threading
-from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +53,7 @@ UNDECODABLE = "cannot decode"
 ALONE = "no other frame beside it"
 CRASHED = "the decoder or the detector crashed on this file"
 
+AHEAD = 2  # clips that wait or are in work for each process
 NEAR_S = 0.5  # how far a frame of the original may be for its box to be used
 
 
@@ -97,13 +106,18 @@ def extract_clips(
     """
     shards, *waves = plan(clips, recipe, shard_dir)
     counter = _Counter(len(clips) - sum(len(wave) for wave in waves), len(clips), progress)
+    jobs = jobs or os.cpu_count() or 1
     for wave in waves:
-        lost = _run(wave, recipe, detector, jobs or os.cpu_count() or 1, counter)
-        # The pool died: one of these was the cause. Each gets a process of its own.
-        for task in lost:
-            if _run([task], recipe, detector, 1, counter):
-                write_shard(task.shard, crashed(task.clip))
-                counter.add()
+        todo = deque(wave)
+        while todo:
+            # The pool died: one of these was the cause. Each gets a process of its own.
+            suspects = _run(todo, recipe, detector, jobs, counter)
+            with ThreadPoolExecutor(jobs) as threads:
+                alone = functools.partial(_dies_alone, recipe=recipe, detector=detector)
+                for task, died in zip(suspects, threads.map(alone, suspects), strict=True):
+                    if died:
+                        write_shard(task.shard, crashed(task.clip))
+                    counter.add()
     return shards
 
 
@@ -145,22 +159,50 @@ class _Counter:
 
 
 def _run(
-    tasks: Sequence[Task],
+    todo: deque[Task],
     recipe: CropRecipe,
     detector: DetectorChoice,
     jobs: int,
     counter: _Counter,
 ) -> list[Task]:
-    """Work off the tasks in a pool; return those that were unfinished when a process died."""
-    if not tasks:
+    """Work off the tasks in a pool, until none is left or a process dies.
+
+    Then return those that may have been the cause. Few wait in the pool at a time, so these are
+    few too, whatever is still to do.
+    """
+    if not todo:
         return []
-    with open_pool(min(jobs, len(tasks)), recipe, detector) as pool:
-        futures = {pool.submit(work, task): task for task in tasks}
+    with open_pool(min(jobs, len(todo)), recipe, detector) as pool:
+        futures: dict[Future[None], Task] = {}
         try:
-            return _collect(futures, counter)
+            while todo or futures:
+                while todo and len(futures) < AHEAD * jobs:
+                    futures[pool.submit(work, todo[0])] = todo[0]
+                    todo.popleft()
+                for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                    future.result()
+                    del futures[future]
+                    counter.add()
+        except BrokenProcessPool:
+            return _lost(futures, counter)
         except BaseException:
             pool.shutdown(cancel_futures=True)  # waits for the clips in work alone
             raise
+    return []
+
+
+def _lost(futures: Mapping[Future[None], Task], counter: _Counter) -> list[Task]:
+    """Return the tasks of a pool that died that left no shard."""
+    wait(futures)
+    lost = [task for task in futures.values() if not task.shard.is_file()]
+    for _ in range(len(futures) - len(lost)):
+        counter.add()
+    return lost
+
+
+def _dies_alone(task: Task, recipe: CropRecipe, detector: DetectorChoice) -> bool:
+    """Work on a clip in a process of its own; return whether that died."""
+    return bool(_run(deque([task]), recipe, detector, 1, _Counter(0, 1, None)))
 
 
 def open_pool(processes: int, recipe: CropRecipe, detector: DetectorChoice) -> ProcessPoolExecutor:
@@ -171,20 +213,6 @@ def open_pool(processes: int, recipe: CropRecipe, detector: DetectorChoice) -> P
         initializer=_start_worker,
         initargs=(recipe, detector),
     )
-
-
-def _collect(futures: dict[Future[None], Task], counter: _Counter) -> list[Task]:
-    lost = []
-    for future in as_completed(futures):
-        try:
-            future.result()
-        except BrokenProcessPool:
-            if not futures[future].shard.is_file():
-                lost.append(futures[future])
-                continue
-        counter.add()
-    order = {task.shard: place for place, task in enumerate(futures.values())}
-    return sorted(lost, key=lambda task: order[task.shard])
 
 
 # --- in the worker --------------------------------------------------------------------------------

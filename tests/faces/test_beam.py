@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,26 @@ def test_prepared_files_are_those_of_the_local_runner(
     assert dataclasses.replace(by_beam.manifest, created="") == dataclasses.replace(
         local.manifest, created=""
     )
+
+
+def test_a_worker_reads_its_own_task_of_a_plan(tmp_path: Path) -> None:
+    clips = clips_of(tmp_path, *(f"{n}.png" for n in range(3)))
+    tasks = [Task(clip, tmp_path / clip.video, tmp_path) for clip in clips]
+    beam.write_plan(tmp_path / "plan", tasks)
+    assert [beam.read_task(tmp_path / "plan", n) for n in (2, 0, 1)] == [
+        tasks[2],
+        tasks[0],
+        tasks[1],
+    ]
+    # 100,000 of them: one is read, and not all.
+    large = [Task(clip, Path("x" * 10_000)) for clip in clips * 300]
+    beam.write_plan(tmp_path / "large", large)
+    tracemalloc.start()
+    try:
+        assert beam.read_task(tmp_path / "large", 899) == large[899]
+        assert tracemalloc.get_traced_memory()[1] < 300_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_folder_that_workers_do_not_see_is_named(

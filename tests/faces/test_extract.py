@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -9,9 +12,9 @@ from support.crash import start_crashing_worker
 from support.media import write_image, write_video
 
 from dfbench.faces import extract
-from dfbench.faces.clip import Clip, CropRecipe
+from dfbench.faces.clip import Clip, ClipResult, CropRecipe
 from dfbench.faces.detect import DetectorChoice, Face
-from dfbench.faces.extract import extract_clip, extract_clips, read_shard
+from dfbench.faces.extract import Task, extract_clip, extract_clips, read_shard, write_shard
 
 NONE = DetectorChoice("none")
 RECIPE = CropRecipe(detector="none", frames=4, size=32)
@@ -117,6 +120,54 @@ def test_a_crash_costs_one_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     results = [read_shard(s) for s in shards]
     assert [len(r.crops) for r in results] == [1, 0, 1, 1]
     assert results[1].reason == extract.CRASHED
+
+
+class DyingPool(ThreadPoolExecutor):
+    """Dies of a clip named bad as a pool of processes does: with all that it has not done."""
+
+    opened = 0
+
+    def __init__(self, processes: int, *_: object) -> None:
+        super().__init__(processes)
+        type(self).opened += 1
+        self.dead = False
+
+    def submit(self, function: Any, /, *tasks: Any, **_: Any) -> Future[Any]:
+        if self.dead:
+            raise BrokenProcessPool
+        return super().submit(self.work, *tasks)
+
+    def work(self, task: Task) -> None:
+        self.dead = self.dead or "bad" in task.clip.video
+        if self.dead:
+            raise BrokenProcessPool
+        write_shard(task.shard, ClipResult(video=task.clip.video, wanted=1, crops=()))
+
+
+def test_a_crash_among_many_clips_costs_the_few_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All the clips after a bad one once had a process each, one after the other."""
+    monkeypatch.setattr(DyingPool, "opened", 0)
+    monkeypatch.setattr(extract, "open_pool", DyingPool)
+    names = [f"{n}.png" for n in range(1000)]
+    bad = (3, 500, 999)
+    for number in bad:
+        names[number] = f"bad{number}.png"
+    calls: list[int] = []
+    shards = extract_clips(
+        [clip(tmp_path / name) for name in names],
+        RECIPE,
+        tmp_path / "shards",
+        detector=NONE,
+        jobs=2,
+        progress=lambda done, total, note="": calls.append(done),
+    )
+    crashed = [n for n, shard in enumerate(shards) if read_shard(shard).reason == extract.CRASHED]
+    assert crashed == list(bad)
+    assert calls == list(range(1, 1001))
+    # Each bad clip ends a pool; it and the few beside it get one each.
+    assert DyingPool.opened <= 1 + len(bad) * (1 + extract.AHEAD * 2)
 
 
 def test_self_blend_depends_on_the_name_alone(tmp_path: Path) -> None:
