@@ -28,6 +28,7 @@ from dfbench.commands import (
     verify,
 )
 from dfbench.errors import UserError, nearest, one_line
+from dfbench.storage.url import shown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +52,7 @@ def _main(arguments: list[str]) -> int:
             return ended
         return args.function(args) or 0
     except UserError as error:
-        print(f"dfbench: {one_line(str(error))}", file=sys.stderr)
+        print(f"dfbench: {one_line(shown(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("dfbench: interrupted", file=sys.stderr)

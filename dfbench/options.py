@@ -15,6 +15,7 @@ from dfbench.degradations import parse_degradations
 from dfbench.errors import UserError, nearest
 from dfbench.paths import default_data_dir
 from dfbench.protocols import find_protocol, read_protocol
+from dfbench.storage.url import place
 
 if TYPE_CHECKING:
     from dfbench.data.spec import Spec
@@ -25,7 +26,10 @@ SPEC_HELP = "dataset: NAME, folder:PATH, sbi:PATH, or several with commas (a uni
 def data_options(parser: argparse.ArgumentParser) -> None:
     """Add where data lie and how they are prepared."""
     parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help=f"prepared data (default {default_data_dir()})"
+        "--data-dir",
+        type=place,
+        metavar="DIR",
+        help=f"prepared data: folder, s3:// or gs:// URL (default {default_data_dir()})",
     )
     parser.add_argument(
         "--detector-model",
@@ -108,7 +112,11 @@ def protocol_option(parser: argparse.ArgumentParser) -> None:
 def runs_option(parser: argparse.ArgumentParser) -> None:
     """Add where results go."""
     parser.add_argument(
-        "--runs-dir", type=Path, default=Path("runs"), metavar="DIR", help="results (default: runs)"
+        "--runs-dir",
+        type=place,
+        default=Path("runs"),
+        metavar="DIR",
+        help="results: folder, s3:// or gs:// URL (default: runs)",
     )
 
 
@@ -286,7 +294,9 @@ def list_options(parser: argparse.ArgumentParser) -> None:
 
 def eval_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `eval`."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished training")
+    parser.add_argument(
+        "run", type=place, metavar="RUN", help="folder or URL of a finished training"
+    )
     parser.add_argument("--eval", nargs="+", required=True, metavar="SPEC", help=SPEC_HELP)
     degrade_option(parser)
     data_options(parser)
@@ -301,7 +311,7 @@ def audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eval", metavar="SPEC", required=True, help="dataset that is scored")
     parser.add_argument(
         "--model",
-        type=Path,
+        type=place,
         metavar="RUN",
         help="folder of a finished training: also look for crops that are alike to its network",
     )
@@ -318,16 +328,16 @@ def leaderboard_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "cards",
         nargs="*",
-        type=Path,
+        type=place,
         metavar="DIR",
-        help="folders with result cards, such as those of several machines (default: runs)",
+        help="folders or URLs with result cards, such as those of several machines (default: runs)",
     )
     parser.add_argument(
         "--from",
         dest="more",
         action="extend",
         nargs="+",
-        type=Path,
+        type=place,
         default=[],
         metavar="DIR",
         help="the same, as an option",
@@ -336,7 +346,7 @@ def leaderboard_options(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help="where to write (default: leaderboard/ in the first DIR)",
+        help="where to write (default: leaderboard/ in the first DIR, or here where that is a URL)",
     )
     parser.add_argument(
         "--collect",

@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING
 
 from dfbench import config, options
-from dfbench.commands.setup import make_reporter, places_of, start
+from dfbench.commands.setup import folder_of, make_reporter, places_of, start
 from dfbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ def prepare(args: argparse.Namespace) -> None:
     reporter = make_reporter()
     from dfbench.workflow.preparation import prepare_one, prepared_text
 
+    places = places_of(args)
     for spec, data in wanted:
-        prepared = prepare_one(spec, data, places_of(args), reporter, raw=args.raw, extract=extract)
+        prepared = prepare_one(spec, data, places, reporter, raw=args.raw, extract=extract)
         print(prepared_text(prepared))
 
 
@@ -86,7 +87,8 @@ def audit(args: argparse.Namespace) -> None:
     settings = config.from_dict(options.assignments(args.set), "--set")
     for spec in (args.train, args.eval):
         parse_spec(spec)
-    toml = args.model / "config.toml" if args.model else None
+    run_dir = folder_of(args.model) if args.model else None
+    toml = run_dir / "config.toml" if run_dir else None
     reporter = start(args, config.read_toml(toml)) if toml and toml.is_file() else make_reporter()
     from dfbench.workflow.audit import audit as compare
     from dfbench.workflow.audit import audit_text
@@ -97,7 +99,7 @@ def audit(args: argparse.Namespace) -> None:
         settings.data,
         places_of(args),
         args.out,
-        run_dir=args.model,
+        run_dir=run_dir,
         reporter=reporter,
     )
     if args.json:

@@ -17,6 +17,7 @@ from dfbench.config import RunConfig, named
 from dfbench.errors import UserError, one_line
 from dfbench.processes import is_first
 from dfbench.protocols import Cells, expand, refuse_fixed
+from dfbench.storage.url import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +83,7 @@ def matrix(args: argparse.Namespace) -> int:
         else:
             print(
                 f"part {args.part} of {trainings} trainings; pages of all parts: "
-                f"dfbench leaderboard {shlex.quote(str(places.runs_dir))}"
+                f"dfbench leaderboard {shlex.quote(shown(places.runs_dir))}"
             )
     if args.oracle and cards:
         print(oracle_text(outcomes))
@@ -132,7 +133,9 @@ def prepare_all(chosen: options.Selection, places: Places, reporter: Reporter) -
             step()
         except UserError as error:
             failed[f"failed: {one_line(str(error))}"] = None
-    print("\n".join([f"data of {len(chosen.configs)} trainings: {places.data_dir}", *failed]))
+    print(
+        "\n".join([f"data of {len(chosen.configs)} trainings: {shown(places.data_dir)}", *failed])
+    )
     return CELLS_FAILED if failed else 0
 
 

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from dfbench.commands.setup import make_reporter
+from dfbench.commands.setup import cards_of, make_reporter
 
 CONTRADICTED = 3  # exit status
 
@@ -24,8 +24,10 @@ def leaderboard(args: argparse.Namespace) -> int:
     from dfbench.workflow.collect import collect
     from dfbench.workflow.pages import matrix_text, read_merged, write_pages
 
-    dirs = [*args.cards, *args.more] or [Path("runs")]
-    out = args.out or dirs[0] / "leaderboard"
+    named = [*args.cards, *args.more] or [Path("runs")]
+    dirs = [cards_of(place) for place in named]
+    inside = dirs[0] if isinstance(named[0], Path) else Path()
+    out = args.out or inside / "leaderboard"
     reporter = make_reporter()
     partial = 0
     if args.collect:

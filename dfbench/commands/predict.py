@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from dfbench import options
-from dfbench.commands.setup import places_of, start
+from dfbench.commands.setup import folder_of, on_this_machine, places_of, start
+from dfbench.storage.url import place
 
 NOTHING = 3  # exit status where no file has a score
 
@@ -27,7 +28,9 @@ def predict(args: argparse.Namespace) -> int:
     """
     from dfbench.workflow.predict_model import find_detector
 
-    detector = find_detector(args.checkpoint, args.runs_dir)
+    detector = find_detector(
+        folder_of(args.checkpoint), on_this_machine(args.runs_dir, "--runs-dir")
+    )
     reporter = start(args, detector.config)
     from dfbench.report.predictions import predictions_json, predictions_text
     from dfbench.workflow.predict import CSV, JSON
@@ -58,7 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--checkpoint",
-        type=Path,
+        type=place,
         required=True,
         metavar="RUN",
         help="folder of a finished training, whose best epoch predicts; or the result card "

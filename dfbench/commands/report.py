@@ -6,8 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from dfbench.commands.setup import make_reporter
+from dfbench.commands.setup import cards_of, make_reporter, on_this_machine
 from dfbench.paths import default_data_dir
+from dfbench.storage.url import place
 
 
 def report(args: argparse.Namespace) -> None:
@@ -20,9 +21,9 @@ def report(args: argparse.Namespace) -> None:
     from dfbench.workflow.report import report as write_report
 
     paths = write_report(
-        args.run,
-        data_dir=args.data_dir or default_data_dir(),
-        out=args.out,
+        cards_of(args.run, runs=True),
+        data_dir=on_this_machine(args.data_dir or default_data_dir(), "--data-dir"),
+        out=args.out or (None if isinstance(args.run, Path) else Path("report")),
         format=args.format,
         faces=args.faces,
         reporter=make_reporter(),
@@ -38,10 +39,13 @@ def report(args: argparse.Namespace) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `report`."""
     parser.add_argument(
-        "run", type=Path, metavar="RUN", help="folder of a run, or of one evaluation: evals/DATASET"
+        "run",
+        type=place,
+        metavar="RUN",
+        help="folder or URL of a run, or of one evaluation: evals/DATASET",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where to write (default: report/ in RUN)"
+        "--out", type=Path, metavar="DIR", help="where to write (default: report/ in RUN, or here)"
     )
     parser.add_argument(
         "--format", choices=("svg", "png"), default="svg", help="of the figures (default: svg)"
@@ -53,6 +57,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="leave the most wrong faces out, as for a page that is published",
     )
     parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help=f"prepared data (default {default_data_dir()})"
+        "--data-dir",
+        type=place,
+        metavar="DIR",
+        help=f"prepared data (default {default_data_dir()})",
     )
     parser.add_argument("--json", action="store_true", help="print the paths as JSON")

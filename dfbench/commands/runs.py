@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 
 from dfbench import config, options
 from dfbench.commands.matrix import oracle_text, print_robustness
-from dfbench.commands.setup import places_of, start
+from dfbench.commands.setup import places_of, places_of_run, start
 from dfbench.degradations import parse_degradations
 from dfbench.processes import is_first
+from dfbench.storage.url import shown
 
 
 def run(args: argparse.Namespace) -> None:
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     if args.oracle:
         print(oracle_text(outcomes))
     for outcome in outcomes:
-        print(f"card: {outcome.path}")
+        print(f"card: {shown(outcome.path)}")
     for page in pages:
         print(f"page: {page}")
 
@@ -62,31 +62,32 @@ def train(args: argparse.Namespace) -> None:
     reporter = start(args, *configs)
     from dfbench.workflow.training import train as fit
 
+    places = places_of(args)
     for one in configs:
         folder = fit(
             one,
-            places_of(args),
+            places,
             resume=args.resume,
             overwrite=args.overwrite,
             reporter=reporter,
         )
-        print(f"run: {folder}")
+        print(f"run: {shown(folder)}")
 
 
 def evaluate(args: argparse.Namespace) -> None:
     """Score a finished training on the test split of other datasets."""
     degrade = parse_degradations(args.degrade, "--degrade")
-    settings = args.run / "config.toml"
+    places, folder = places_of_run(args, args.run)
+    settings = folder / "config.toml"
     reporter = start(args, *([config.read_toml(settings)] if settings.is_file() else []))
     from dfbench.workflow.evaluate import evaluate as score
     from dfbench.workflow.pages import matrix_text
 
-    places = dataclasses.replace(places_of(args), runs_dir=args.run.parent)
     made = []
     for spec in args.eval:
         for one in ("", *(d.text for d in degrade)):
             card, path = score(
-                args.run,
+                folder,
                 spec,
                 places,
                 degrade=one,
@@ -97,7 +98,7 @@ def evaluate(args: argparse.Namespace) -> None:
             made.append((card, path))
             if not one:
                 print(matrix_text([card]))
-            print(f"card: {path}")
+            print(f"card: {shown(path)}")
     if is_first():
         print_robustness(made)
 

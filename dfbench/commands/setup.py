@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING
 
 from dfbench import processes
 from dfbench.config import RunConfig
+from dfbench.errors import UserError
 from dfbench.options import job_of
 from dfbench.paths import cache_dir, compile_cache_dir, default_data_dir
 from dfbench.progress import SILENT, Reporter, bar
+from dfbench.storage.url import Url, shown
 
 if TYPE_CHECKING:
+    from dfbench.storage.mirror import Mirror
     from dfbench.workflow.places import Places
 
 
@@ -22,17 +26,91 @@ def places_of(args: argparse.Namespace) -> Places:
     """Return the folders that the arguments name."""
     from dfbench.workflow.places import Places
 
+    data, runs = args.data_dir or default_data_dir(), getattr(args, "runs_dir", Path("runs"))
+    data_mirror, runs_mirror = _mirror(data), _mirror(runs)
+    if runs_mirror is not None:
+        runs_mirror.check()
     return Places(
-        data_dir=args.data_dir or default_data_dir(),
-        runs_dir=getattr(args, "runs_dir", Path("runs")),
+        data_dir=data_mirror.stage.files if data_mirror else data,
+        runs_dir=runs_mirror.stage.files if runs_mirror else runs,
         detector_model=args.detector_model,
         jobs=args.jobs,
+        data_mirror=data_mirror,
+        runs_mirror=runs_mirror,
     )
+
+
+def _mirror(place: Path | Url) -> Mirror | None:
+    """Open a place in object storage."""
+    if isinstance(place, Path):
+        return None
+    from dfbench.storage.mirror import Mirror
+
+    return Mirror(place, reporter=make_reporter())
+
+
+def places_of_run(args: argparse.Namespace, run: Path | Url) -> tuple[Places, Path]:
+    """Return the folders for what is done with a finished training, and its own; it is fetched.
+
+    Raises:
+      UserError: it is in object storage, and cannot be fetched.
+    """
+    if isinstance(run, Path):
+        return dataclasses.replace(places_of(args), runs_dir=run.parent), run
+    from dfbench.workflow.mirrored import fetch_run
+
+    args.runs_dir = run.parent
+    places = places_of(args)
+    folder = places.runs_dir / run.name
+    fetch_run(places, folder, make_reporter())
+    return places, folder
+
+
+def folder_of(run: Path | Url) -> Path:
+    """Return the folder of a finished training that is only read; it is fetched.
+
+    Raises:
+      UserError: it is in object storage, and cannot be fetched.
+    """
+    if isinstance(run, Path):
+        return run
+    if run.name.endswith(".json"):
+        raise UserError(f"{run}: a URL has to be that of a run, not of a card")
+    from dfbench.storage.mirror import Mirror
+    from dfbench.workflow.mirrored import BEST, RUN, is_small
+
+    mirror = Mirror(run.parent, reporter=make_reporter())
+    mirror.pull(run.name, RUN, lambda piece: piece == BEST or is_small(piece))
+    return mirror.stage.path(run.name)
+
+
+def cards_of(place: Path | Url, *, runs: bool = False) -> Path:
+    """Return a folder with cards, or a card; those in object storage are copied here.
+
+    Raises:
+      UserError: they are in object storage, and cannot be read.
+    """
+    if isinstance(place, Path):
+        return place
+    from dfbench.workflow.copies import copy_cards
+
+    return copy_cards(place, make_reporter(), runs=runs)
+
+
+def on_this_machine(place: Path | Url, option: str) -> Path:
+    """Return a folder that has to be one of this machine.
+
+    Raises:
+      UserError: it is a URL.
+    """
+    if isinstance(place, Path):
+        return place
+    raise UserError(f"{option} {place}: has to be a folder of this machine")
 
 
 def make_reporter() -> Reporter:
     """Return what says lines and draws bars on the terminal."""
-    return Reporter(say=lambda line: print(line, file=sys.stderr, flush=True), bar=bar)
+    return Reporter(say=lambda line: print(shown(line), file=sys.stderr, flush=True), bar=bar)
 
 
 def _keep_stdout() -> None:

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from dfbench import config, options
-from dfbench.commands.setup import make_reporter, places_of, start
+from dfbench.commands.setup import folder_of, make_reporter, places_of, start
 from dfbench.errors import UserError
+from dfbench.storage.url import place
 
 
 def similar(args: argparse.Namespace) -> None:
@@ -26,6 +27,8 @@ def similar(args: argparse.Namespace) -> None:
     if args.init is not None and args.by is None:
         raise UserError("--init gives the weights of a network: name one with --by")
     parse_spec(args.spec)
+    if args.checkpoint is not None:
+        args.checkpoint = folder_of(args.checkpoint)
     settings = _settings(args)
     network = args.checkpoint is not None or args.by not in (None, "harris")
     reporter = start(args, settings) if network else make_reporter()
@@ -87,7 +90,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--checkpoint",
-        type=Path,
+        type=place,
         metavar="RUN",
         help="folder of a finished training: compare by its network, and cut crops as it does",
     )

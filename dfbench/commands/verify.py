@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
-from dfbench.commands.setup import make_reporter
+from dfbench.commands.setup import cards_of, make_reporter, on_this_machine
 from dfbench.errors import UserError
 from dfbench.paths import default_data_dir
+from dfbench.storage.url import place, shown
 
 
 def verify(args: argparse.Namespace) -> None:
@@ -21,12 +21,14 @@ def verify(args: argparse.Namespace) -> None:
     from dfbench.workflow.verify import verdict_text, verdict_values
     from dfbench.workflow.verify import verify as check
 
-    verdicts = check(args.cards, args.data_dir or default_data_dir(), reporter)
+    data_dir = on_this_machine(args.data_dir or default_data_dir(), "--data-dir")
+    cards = [cards_of(place, runs=True) for place in args.cards]
+    verdicts = check(cards, data_dir, reporter)
     if args.json:
         print(json.dumps([verdict_values(verdict) for verdict in verdicts], indent=1))
     else:
         for verdict in verdicts:
-            print(verdict_text(verdict))
+            print(shown(verdict_text(verdict)))
     bad = sum(not verdict.good for verdict in verdicts)
     if bad:
         raise UserError(f"{bad} of {len(verdicts)} cards are not what their files say")
@@ -37,11 +39,15 @@ def verify(args: argparse.Namespace) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `verify`."""
     parser.add_argument(
-        "cards", nargs="+", type=Path, metavar="CARD_OR_DIR", help="cards, or folders with cards"
+        "cards",
+        nargs="+",
+        type=place,
+        metavar="CARD_OR_DIR",
+        help="cards, or folders with cards; or URLs of them",
     )
     parser.add_argument(
         "--data-dir",
-        type=Path,
+        type=place,
         metavar="DIR",
         help=f"prepared data to compare with, where they are there (default {default_data_dir()})",
     )

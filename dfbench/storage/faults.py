@@ -88,7 +88,7 @@ def _status(error: Exception) -> int:
         # S3 says it where a client was slow, with status 400.
         slow = response.get("Error", {}).get("Code") in ("RequestTimeout", "SlowDown")
         return 0 if slow else int(found)
-    code = str(getattr(error, "code", ""))
+    code = _answered(error)
     return int(code) if code.isdigit() else 0
 
 
@@ -96,6 +96,13 @@ def _code(error: Exception) -> str:
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         return str(response.get("Error", {}).get("Code", ""))
+    return _answered(error)
+
+
+def _answered(error: Exception) -> str:
+    """Return the HTTP status of Google's errors; aiohttp's may be of an answer that it made up."""
+    if type(error).__module__.startswith("aiohttp"):
+        return ""
     return str(getattr(error, "code", "") or "")
 
 

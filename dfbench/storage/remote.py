@@ -176,7 +176,7 @@ def _pause(number: int) -> float:
 def _open(url: Url) -> tuple[Any, str]:
     import fsspec
 
-    options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
+    options: dict[str, Any] = {"use_listings_cache": False}
     if url.scheme == "s3":
         # Tries are counted above; s3fs itself takes up a body that was cut.
         retries = {"total_max_attempts": 1}

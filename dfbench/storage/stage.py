@@ -20,10 +20,10 @@ from dfbench.storage.listing import Entry, Listing
 from dfbench.storage.url import Url, stands_for
 
 
-def stage_of(url: Url) -> Stage:
-    """Return the files of a place, in the cache folder."""
+def stage_of(url: Url, use: str = "files") -> Stage:
+    """Return the files of a place, in the cache folder; each use has its own."""
     digest = hashlib.sha256(str(url).encode()).hexdigest()[:12]
-    stage = Stage(cache_dir() / "remote" / f"{slug(str(url))}-{digest}")
+    stage = Stage(cache_dir() / "remote" / f"{slug(str(url))}-{digest}" / use)
     stands_for(stage.files, url)
     return stage
 

@@ -37,7 +37,7 @@ def fetch_run(
     """
     if mirror := _mirror(places, run_dir, reporter):
         unit = mirror.stage.unit(run_dir)
-        mirror.pull(unit, RUN, _small)
+        mirror.pull(unit, RUN, is_small)
         if to_resume and not (run_dir / RECORD).is_file():
             mirror.pull(unit, RUN)
 
@@ -45,7 +45,7 @@ def fetch_run(
 def fetch_best(places: Places, run_dir: Path, reporter: Reporter) -> None:
     """Fetch the checkpoint that scores, and what comes with it."""
     if mirror := _mirror(places, run_dir, reporter):
-        mirror.pull(mirror.stage.unit(run_dir), RUN, lambda piece: piece == BEST or _small(piece))
+        mirror.pull(mirror.stage.unit(run_dir), RUN, lambda piece: piece == BEST or is_small(piece))
 
 
 def fetch_checkpoints(places: Places, run_dir: Path, reporter: Reporter) -> None:
@@ -86,7 +86,7 @@ def keep_run(places: Places, run_dir: Path, reporter: Reporter) -> None:
     Raises:
       UserError: the place cannot be written.
     """
-    _keep(places, run_dir, RUN, _small, reporter)
+    _keep(places, run_dir, RUN, is_small, reporter)
 
 
 def keep_evaluation(places: Places, folder: Path, reporter: Reporter) -> None:
@@ -129,7 +129,8 @@ def drop_epochs(places: Places, run_dir: Path, reporter: Reporter) -> None:
         mirror.forget(unit, RUN, lambda piece: piece.startswith(prefix))
 
 
-def _small(piece: str) -> bool:
+def is_small(piece: str) -> bool:
+    """Tell whether a piece of a run is something else than a checkpoint."""
     return not piece.startswith(f"{CHECKPOINTS}/")
 
 
