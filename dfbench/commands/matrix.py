@@ -12,8 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dfbench import options
-from dfbench.commands.setup import places_of, start
+from dfbench.commands.setup import places_of, print_place, start
 from dfbench.config import RunConfig, named
+from dfbench.degradations import parse_degradations
 from dfbench.errors import UserError, one_line
 from dfbench.processes import is_first
 from dfbench.protocols import Cells, expand, refuse_fixed
@@ -80,6 +81,7 @@ def matrix(args: argparse.Namespace) -> int:
             folder = places.runs_dir / "leaderboard"
             for page in write_pages([places.runs_dir], folder, watch.reporter):
                 print(f"page: {page}")
+            print_place(places)
         else:
             print(
                 f"part {args.part} of {trainings} trainings; pages of all parts: "
@@ -201,7 +203,7 @@ def selection(args: argparse.Namespace) -> options.Selection:
     """
     options.refuse_rehearsal(args)
     if args.protocol:
-        return options.protocol_selection(args, ("datasets", "models", "seeds", "eval"))
+        return options.protocol_selection(args, ("datasets", "models", "seeds", "eval", "degrade"))
     datasets = spec_list(args.datasets)
     if not datasets:
         raise UserError(
@@ -214,6 +216,7 @@ def selection(args: argparse.Namespace) -> options.Selection:
         eval=tuple(dict.fromkeys([*datasets, *spec_list(args.eval)])),
         model=tuple(_words(args.models)) or ("meso4",),
         seed=tuple(_seeds(args.seeds)) or (0,),
+        degrade=tuple(one.text for one in parse_degradations(args.degrade, "--degrade")),
     )
     configs = tuple(expand(cells, changes, "--set"))
     options.check_names(configs)
@@ -270,6 +273,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("eval", "SPEC", "datasets to score besides"),
     ):
         parser.add_argument(f"--{name}", nargs="+", default=[], metavar=metavar, help=text)
+    options.degrade_option(parser)
     options.protocol_option(parser)
     options.setting_options(parser)
     options.data_options(parser)

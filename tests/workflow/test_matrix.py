@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import io
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from support.train import small_models
 
 from dfbench import cli
 from dfbench.commands.board import Board, LiveBoard
-from dfbench.commands.matrix import part_of, spec_list
+from dfbench.commands.matrix import add_options, part_of, selection, spec_list
 from dfbench.config import (
     DataConfig,
     ModelConfig,
@@ -26,7 +27,7 @@ from dfbench.errors import UserError
 from dfbench.progress import Reporter
 from dfbench.results.store import read_card
 from dfbench.workflow import matrix
-from dfbench.workflow.matrix import FAULTS, Outcome, Plan, make_cells
+from dfbench.workflow.matrix import FAULTS, Outcome, Plan, cells_of, make_cells
 from dfbench.workflow.places import Places
 from dfbench.workflow.record import RECORD, read_record
 
@@ -369,6 +370,8 @@ def test_wrong_lists_of_datasets(text: str) -> None:
         (["--datasets", "uadfv", "--set", "seed=3"], "--set: seed cannot be set"),
         (["--datasets", "uadfv", "--protocol", "demo"], "--datasets and --protocol exclude"),
         (["--protocol", "demo", "--seeds", "1"], "--seeds and --protocol exclude"),
+        (["--protocol", "demo", "--degrade", "jpeg:50"], "--degrade and --protocol exclude"),
+        (["--datasets", "uadfv", "--degrade", "jpg:50"], "jpg"),
         (["--protocol", "demo", "--part", "0/2"], "'0/2' is no part K/N"),
         (["--protocol", "demo", "--part", "3/2"], "'3/2' is no part K/N"),
         (["--protocol", "demo", "--part", "2"], "such as 1/4"),
@@ -381,6 +384,15 @@ def test_wrong_input_is_one_line_and_status_2(
     printed = capsys.readouterr()
     assert message in printed.err
     assert printed.err.count("\n") == 1
+
+
+def test_degraded_crops_are_scored_beside_the_clean_ones() -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    args = parser.parse_args(["--datasets", "uadfv,celebdf", "--degrade", "jpeg:90+50,blur:2"])
+    configs = selection(args).configs
+    assert [config.degrade for config in configs] == 2 * [("jpeg:90", "jpeg:50", "blur:2")]
+    assert cells_of(configs[0])[:2] == ("uadfv", "uadfv@jpeg:90")
 
 
 # --- the board ------------------------------------------------------------------------------------
