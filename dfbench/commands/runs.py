@@ -7,7 +7,7 @@ import json
 
 from dfbench import config, options
 from dfbench.commands.matrix import oracle_text, print_robustness
-from dfbench.commands.setup import places_of, places_of_run, start
+from dfbench.commands.setup import places_of, places_of_run, print_place, start
 from dfbench.degradations import parse_degradations
 from dfbench.processes import is_first
 from dfbench.storage.url import shown
@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"card: {shown(outcome.path)}")
     for page in pages:
         print(f"page: {page}")
+    print_place(places)
 
 
 def train(args: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,13 @@ def places_of(args: argparse.Namespace) -> Places:
         data_mirror=data_mirror,
         runs_mirror=runs_mirror,
     )
+
+
+def print_place(places: Places) -> None:
+    """Say what shows all results, where this machine has a part of them."""
+    if places.runs_mirror is not None:
+        url = shlex.quote(str(places.runs_mirror.url))
+        print(f"these are the results that this machine has; of all: dfbench leaderboard {url}")
 
 
 def _mirror(place: Path | Url) -> Mirror | None:
