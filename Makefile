@@ -1,5 +1,5 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Both set up first.
-.PHONY: setup demo test test-all e2e lint parity beam browser bench lock clean
+.PHONY: setup demo test test-all e2e lint parity beam browser bench lock container clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -76,9 +76,22 @@ bench: setup
 	$(VENV)/bin/python benchmarks/speed/extract.py
 
 # Versions and hashes of everything `make setup` installs, for every supported Python and platform.
+# The others are of the containers, without what the tests need; Beam's cannot have the same versions.
+LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-header --no-annotate
+RUNTIME := pyproject.toml --extra s3 --extra gcs
 lock: setup
-	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.lock
+	$(LOCK) pyproject.toml --extra dev -o requirements.lock
+	$(LOCK) $(RUNTIME) --constraint requirements.lock -o requirements-cpu.lock
+	$(LOCK) $(RUNTIME) --extra cuda --constraint requirements.lock -o requirements-cuda.lock
+	$(LOCK) $(RUNTIME) --extra tpu --constraint requirements.lock -o requirements-tpu.lock
+	echo 'apache-beam[gcp]' | $(LOCK) - $(RUNTIME) --extra beam -o requirements-beam.lock
+	echo 'hatchling>=1.27' | $(LOCK) - -o requirements-build.lock
+
+# The Dockerfile's steps one after the other, without an engine: what needs one is named.
+container: setup
+	$(VENV)/bin/hadolint Dockerfile
+	$(VENV)/bin/python tests/container/replay.py
 
 clean:
 	rm -rf $(VENV) $(BEAM) runs
