@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dfbench import options
 from dfbench.errors import UserError
 from dfbench.launch import k8s, skypilot, slurm, tpu_vm
-from dfbench.launch.values import absolute, is_url, pairs, positive, printable, variables
+from dfbench.launch.values import absolute, pairs, positive, printable, variables
 from dfbench.paths import default_data_dir, slug
 from dfbench.protocols import find_protocol, shipped
 
@@ -176,10 +176,11 @@ def _place(args: argparse.Namespace, what: str) -> str:
     option = f"--{what}-dir"
     given = getattr(args, f"{what}_dir")
     if args.target in ("slurm", "local"):
-        return absolute(given or {"data": str(default_data_dir()), "runs": "runs"}[what], option)
+        usual = {"data": str(default_data_dir()), "runs": "runs"}[what]
+        return absolute(usual if given is None else given, option)
     if given is None:
         return f"{args.mount.rstrip('/')}/{what}" if args.target == "k8s" else what
-    return printable(given if is_url(given) else str(Path(given)), option)
+    return printable(given, option)
 
 
 def _dfbench(args: argparse.Namespace) -> tuple[str, ...]:

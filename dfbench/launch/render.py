@@ -38,7 +38,7 @@ def render(template: str, **values: Any) -> str:
 
     Raises:
       ValueError: a value of a shell script that does not fit on a line.
-      jinja2.UndefinedError: a value is missing.
+      TypeError: a value is missing, or has no form there.
     """
     dialect = quote_yaml if template.endswith(".yaml") else quote_shell
     return _environment(dialect).get_template(template).render(values)

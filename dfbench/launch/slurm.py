@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfbench.errors import UserError
 from dfbench.launch.render import JobFile, render
-from dfbench.launch.values import absolute, directives, optional, positive
+from dfbench.launch.values import absolute, directives, positive, word
 from dfbench.launch.work import Work, protocol_files, with_protocol
+from dfbench.paths import slug
 
 MOST_TASKS = 1000  # of an array: SLURM's default
 AGAIN = 50  # times that a task goes back into the queue at its time limit
@@ -79,10 +80,10 @@ def settings(args: argparse.Namespace) -> Slurm:
     if args.setup is not None and not args.setup.is_file():
         raise UserError(f"--setup: {args.setup}: no such file")
     texts = ("time", "prepare_time", "partition", "account", "mem")
-    checked = {name: optional(getattr(args, name), f"--{name}") for name in texts}
+    checked = {name: word(getattr(args, name), f"--{name.replace('_', '-')}") for name in texts}
     return Slurm(
         folder=absolute(".", "the current folder"),
-        cpu_partition=optional(args.cpu_partition, "--cpu-partition") or checked["partition"],
+        cpu_partition=word(args.cpu_partition, "--cpu-partition") or checked["partition"],
         nodes=positive(args.nodes, "--nodes"),
         gpus=args.gpus,
         cpus=args.cpus,
@@ -94,10 +95,19 @@ def settings(args: argparse.Namespace) -> Slurm:
 
 
 def files(work: Work, slurm: Slurm) -> list[JobFile]:
-    """Return the scripts of the three jobs, and the one that submits them."""
+    """Return the scripts of the three jobs, and the one that submits them.
+
+    Raises:
+      UserError: too many parts, or a folder whose name SLURM would change.
+    """
     if work.parts > MOST_TASKS:
         raise UserError(f"--parts: an array of SLURM has at most {MOST_TASKS} tasks")
-    work = with_protocol(work, work.folder)
+    if "%" in work.folder or "\\" in work.folder:
+        raise UserError(
+            f"--out: {work.folder}: SLURM gives % and \\ in the names of log files another "
+            "meaning; name another folder"
+        )
+    work = replace(with_protocol(work, work.folder), name=slug(work.name))
     limit = f"%{slurm.max_parallel}" if slurm.max_parallel else ""
     array = f"1-{work.parts}{limit}"
 

@@ -11,6 +11,7 @@ from dfbench.errors import UserError
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://.+")
 _DNS = re.compile(r"[^a-z0-9-]+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_WORD = re.compile(r"[A-Za-z0-9_.,:=+@/-]+")
 _DIRECTIVE = re.compile(r"--[a-z][a-z0-9-]*(=[^\s\"'\\#=][^\s\"'\\#]*)?")
 MOST_OF_NAME = 40  # characters: engines append theirs, and 63 is the most that a host name has
 
@@ -30,6 +31,17 @@ def printable(value: str, option: str) -> str:
 def optional(value: str | None, option: str) -> str | None:
     """Return a value as `printable` does, or None."""
     return None if value is None else printable(value, option)
+
+
+def word(value: str | None, option: str) -> str | None:
+    """Return a value without spaces, quotes and the like, or None.
+
+    Raises:
+      UserError: it has some.
+    """
+    if value is not None and not _WORD.fullmatch(value):
+        raise UserError(f"{option}: {value!r} has more than letters, digits and _.,:=+@/-")
+    return value
 
 
 def positive(value: int, option: str) -> int:
