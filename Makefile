@@ -1,5 +1,5 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Both set up first.
-.PHONY: setup demo test test-all e2e lint parity beam browser bench lock container clean
+.PHONY: setup demo test test-all e2e lint parity beam browser slurm skypilot bench lock container clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -70,6 +70,20 @@ browser:
 	@command -v chromium || command -v chromium-browser || command -v google-chrome \
 	  || (apt-get update -qq && apt-get install -qq --no-install-recommends chromium)
 
+# SLURM, on which the tests of `dfbench launch slurm` run real jobs; without it they are skipped.
+slurm: setup
+	@PATH=$$PATH:/usr/sbin command -v slurmctld || (apt-get update -qq && \
+	  apt-get install -qq --no-install-recommends slurmctld slurmd slurm-client munge)
+	$(VENV)/bin/python -m pytest -q -p no:xdist tests/launch/test_slurm.py
+
+# SkyPilot in an environment of its own, whose parser reads the tasks of `dfbench launch skypilot`.
+SKYPILOT := .venv-skypilot
+skypilot: setup
+	$(PYTHON) -m venv --clear $(SKYPILOT)
+	$(VENV)/bin/uv pip install --quiet --python $(SKYPILOT)/bin/python --editable ".[dev]" \
+	  "skypilot>=0.14,<0.15"
+	$(SKYPILOT)/bin/python -m pytest -q -p no:xdist tests/launch/test_skypilot.py
+
 bench: setup
 	$(VENV)/bin/python benchmarks/speed/startup.py
 	$(VENV)/bin/python benchmarks/speed/train_step.py
@@ -94,4 +108,4 @@ container: setup
 	$(VENV)/bin/python tests/container/replay.py
 
 clean:
-	rm -rf $(VENV) $(BEAM) runs
+	rm -rf $(VENV) $(BEAM) $(SKYPILOT) runs

@@ -14,7 +14,7 @@ from dfbench.launch.work import Work, protocol_files, with_protocol
 
 PROTOCOL_FOLDER = "/protocol"  # in the container
 PORT = 29400  # where the first process of several listens
-GROUP = 1000  # of files on a claim: the image's user
+GROUP = 10001  # of files on a claim: the number of the image's user
 POLL = 30  # seconds
 SPOT = "cloud.google.com/gke-spot"  # label and taint
 PAGES = "leaderboard"
