@@ -17,20 +17,23 @@ FROM ${PYTHON} AS build
 ARG ACCELERATOR=cpu
 WORKDIR /src
 COPY requirements-build.lock requirements-${ACCELERATOR}.lock ./
-# The environment has no pip of its own; what builds the package stays behind in another one.
+# Wheels first: what has none on the index is built here, by pinned tools too, which stay behind, as
+# does pip.
 RUN python -m venv /opt/build \
  && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements-build.lock \
+ && /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --require-hashes \
+      --wheel-dir /opt/wheels -r requirements-${ACCELERATOR}.lock \
  && python -m venv --without-pip /opt/dfbench \
  && /opt/build/bin/pip --python /opt/dfbench/bin/python install --no-cache-dir --no-deps \
-      --require-hashes -r requirements-${ACCELERATOR}.lock
+      --no-index /opt/wheels/*.whl
 COPY pyproject.toml README.md LICENSE ./
 COPY dfbench dfbench
 COPY datasets datasets
 COPY benchmarks/protocols benchmarks/protocols
 COPY leaderboard/published leaderboard/published
-RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /opt/wheel . \
+RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /opt/own . \
  && /opt/build/bin/pip --python /opt/dfbench/bin/python install --no-cache-dir --no-deps \
-      --no-index --find-links /opt/wheel dfbench
+      --no-index /opt/own/*.whl
 
 # ------------------------------------------------------------------------------- what runs anywhere
 FROM ${PYTHON} AS runtime

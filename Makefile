@@ -100,7 +100,7 @@ lock: setup
 	$(LOCK) $(RUNTIME) --extra cuda --constraint requirements.lock -o requirements-cuda.lock
 	$(LOCK) $(RUNTIME) --extra tpu --constraint requirements.lock -o requirements-tpu.lock
 	echo 'apache-beam[gcp]' | $(LOCK) - $(RUNTIME) --extra beam -o requirements-beam.lock
-	echo 'hatchling>=1.27' | $(LOCK) - -o requirements-build.lock
+	printf 'hatchling>=1.27\nsetuptools\n' | $(LOCK) - -o requirements-build.lock
 
 # The Dockerfile's steps one after the other, without an engine: what needs one is named.
 container: setup

@@ -32,8 +32,10 @@ AXES = 64  # of features, at most; and half as many as there are clips
 def signs(clips: pa.Table) -> Float32[np.ndarray, "clip 242"]:
     """Return the difference hashes of a clip table, each bit as -1 or 1."""
     packed = np.frombuffer(b"".join(clips["phash"].to_pylist()), np.uint8)
-    bits = np.unpackbits(packed.reshape(-1, BYTES), axis=1)[:, :BITS]
-    return bits.astype(np.float32) * 2 - 1
+    found = np.unpackbits(packed.reshape(-1, BYTES), axis=1)[:, :BITS].astype(np.float32)
+    found *= 2  # in place: of 100,000 clips each copy takes 100 MB
+    found -= 1
+    return found
 
 
 def differing(product: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
