@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dfbench import options
 from dfbench.errors import UserError
 from dfbench.launch import k8s, skypilot, slurm, tpu_vm
-from dfbench.launch.values import absolute, pairs, positive, printable, variables
+from dfbench.launch.values import absolute, is_url, pairs, positive, printable, variables
 from dfbench.paths import default_data_dir, slug
 from dfbench.protocols import find_protocol, shipped
 
@@ -69,7 +69,8 @@ def launch(args: argparse.Namespace) -> int:
         print(f"look at them, then hand them over: bash {shlex.quote(str(script))}")
         return 0
     submit(script, target.tool)
-    print(f"at the end: dfbench leaderboard {shlex.quote(work.runs_dir)}")
+    if is_url(work.runs_dir):
+        print(f"at the end: dfbench leaderboard {shlex.quote(work.runs_dir)}")
     return 0
 
 

@@ -177,6 +177,7 @@ def files(work: Work, kubernetes: Kubernetes) -> list[JobFile]:
         "protocol_folder": PROTOCOL_FOLDER,
         "prepare": f"job/{work.name}-prepare",
         "poll": POLL,
+        "pages": not is_url(work.runs_dir),
     }
     manifests = {"jobset.yaml": jobs}
     if kubernetes.plain:
@@ -225,7 +226,8 @@ def _jobs(work: Work, s: Kubernetes) -> list[Job]:
         tolerations=_tolerations(s),
     )
     make = _alone if s.processes == 1 else _together
-    return [first, *make(work, s, training), last]
+    pages = [] if is_url(work.runs_dir) else [last]  # a pod would write them to its own disk
+    return [first, *make(work, s, training), *pages]
 
 
 def _alone(work: Work, s: Kubernetes, training: Job) -> list[Job]:

@@ -35,7 +35,7 @@ def require_urls(work: Work, target: str) -> None:
 
 
 def machine_files(work: Work, package: str | None, accelerator: str) -> list[JobFile]:
-    """Return the scripts that a machine runs: setup, prepare, train, leaderboard.
+    """Return the scripts that a machine runs: setup, prepare, train.
 
     Args:
       work: what they do.
@@ -57,6 +57,6 @@ def machine_files(work: Work, package: str | None, accelerator: str) -> list[Job
     package = printable(package or f"dfbench{extras}=={__version__}", "--package")
     scripts = [
         JobFile(name, render(f"machine/{name}", work=work, package=package))
-        for name in ("setup.sh", "prepare.sh", "train.sh", "leaderboard.sh")
+        for name in ("setup.sh", "prepare.sh", "train.sh")
     ]
     return [*scripts, *brought, *protocol_files(work)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dfbench.errors import UserError
 from dfbench.launch.machine import add_package_option, machine_files, require_urls
-from dfbench.launch.render import JobFile, quote_shell, render
+from dfbench.launch.render import JobFile, render
 from dfbench.launch.values import dns_name, optional, positive, printable
 from dfbench.launch.work import Work, with_protocol
 from dfbench.processes import LOST
@@ -81,7 +81,6 @@ def files(work: Work, sky: SkyPilot) -> list[JobFile]:
         "restarts": RESTARTS,
         "lost": LOST,
         "port": PORT,
-        "quoted_leaderboard": quote_shell(work.leaderboard),
     }
     tasks = ("prepare.yaml", "train.yaml", "submit.sh")
     return [

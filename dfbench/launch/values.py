@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dfbench.errors import UserError
+from dfbench.storage.url import Url, place
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://.+")
 _DNS = re.compile(r"[^a-z0-9-]+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WORD = re.compile(r"[A-Za-z0-9_.,:=+@/-]+")
@@ -110,16 +110,20 @@ def directives(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def is_url(place: str) -> bool:
-    """Return whether a place is in object storage, such as `gs://bucket/folder`."""
-    return bool(_URL.fullmatch(place))
+def is_url(text: str) -> bool:
+    """Return whether a place is in object storage, such as `gs://bucket/folder`.
+
+    Raises:
+      UserError: a URL that names no place.
+    """
+    return isinstance(place(text), Url)
 
 
-def absolute(place: str, option: str) -> str:
+def absolute(text: str, option: str) -> str:
     """Return a URL as it is, and a folder of this machine by its full path.
 
     Raises:
-      UserError: it is empty or does not print.
+      UserError: it is empty, does not print, or is a URL that names no place.
     """
-    printable(place, option)
-    return place if is_url(place) else str(Path(place).expanduser().absolute())
+    printable(text, option)
+    return text if is_url(text) else str(Path(text).expanduser().absolute())

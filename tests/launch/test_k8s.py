@@ -124,6 +124,7 @@ def test_the_processes_of_a_slice_find_the_first(launch: Launch, fakes: Fakes) -
     tpu = ("--tpu-accelerator", "tpu-v5-lite-podslice", "--tpu-topology", "4x4")
     folder = launch(*BASE, "--data-dir", "gs://b/data", "--runs-dir", "gs://b/runs", *tpu)
     (jobset,) = documents(folder / "jobset.yaml")
+    assert list(jobs(jobset)) == ["prepare", "train"]  # pages are written where they are read
     train = jobs(jobset)["train"]
     spec = train["template"]["spec"]
     assert (train["replicas"], spec["completions"], spec["parallelism"]) == (1, 4, 4)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from support.launch import Fakes, Launch
-from support.shell import HOSTILE, check_script
+from support.shell import HOSTILE, PLACE, check_script
 
 from dfbench import cli
 
@@ -81,7 +81,7 @@ def test_several_nodes_find_the_first(launch: Launch, fakes: Fakes) -> None:
 def test_values_reach_dfbench_as_they_are(launch: Launch, fakes: Fakes, tmp_path: Path) -> None:
     folder = launch(
         *(*BASE, "--set", f"model.init={HOSTILE}", "--name", HOSTILE, "--package", HOSTILE),
-        *("--data-dir", f"gs://{HOSTILE}", "--runs-dir", f"gs://{HOSTILE}"),
+        *("--data-dir", f"gs://{PLACE}", "--runs-dir", f"gs://{PLACE}"),
         *("--accelerators", HOSTILE, "--infra", HOSTILE, "--cpus", HOSTILE),
     )
     for script in folder.glob("*.sh"):
@@ -91,7 +91,7 @@ def test_values_reach_dfbench_as_they_are(launch: Launch, fakes: Fakes, tmp_path
     assert task(folder / "prepare.yaml")["resources"]["cpus"] == HOSTILE
     argv = start(fakes, folder / "train.yaml", PART="1")
     assert argv[argv.index("--set") + 1] == f"model.init={HOSTILE}"
-    assert argv[argv.index("--runs-dir") + 1] == f"gs://{HOSTILE}"
+    assert argv[argv.index("--runs-dir") + 1] == f"gs://{PLACE}"
     fakes.add("sky")
     assert fakes.run("bash", folder / "submit.sh").returncode == 0
     assert "x" not in {path.name for path in tmp_path.rglob("*")}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.launch import Fakes, Launch
-from support.shell import HOSTILE, check_script
+from support.shell import HOSTILE, PLACE, check_script
 
 from dfbench import cli
 from dfbench.launch import tpu_vm
@@ -84,8 +84,7 @@ def test_a_slice_is_rented_trained_on_and_given_back(launch: Launch, google: Fak
         check_script(script)
     done = run(google, folder)
     assert done.returncode == 0, done.stderr
-    pages = ["leaderboard", "gs://bucket/runs"]
-    assert of_dfbench(google) == [[*MATRIX, "--prepare-only"], MATRIX, MATRIX, pages]
+    assert of_dfbench(google) == [[*MATRIX, "--prepare-only"], MATRIX, MATRIX]
     assert not (google.folder / "states").exists()
     created = (google.folder / "created").read_text()
     for word in ("--spot", "--zone=us-west4-a", "--project=ours", "--accelerator-type=v5e-8"):
@@ -122,7 +121,7 @@ def test_values_reach_dfbench_as_they_are(launch: Launch, google: Fakes, tmp_pat
     folder = launch(
         *("tpu-vm", "--protocol", "mine.toml", "--set", f"model.init={HOSTILE}"),
         *("--zone", HOSTILE, "--accelerator-type", HOSTILE, "--runtime-version", HOSTILE),
-        *("--data-dir", f"gs://{HOSTILE}", "--runs-dir", "s3://b", "--env", f"A={HOSTILE}"),
+        *("--data-dir", f"gs://{PLACE}", "--runs-dir", "s3://b", "--env", f"A={HOSTILE}"),
         *("--name", HOSTILE, "--package", wheel),
     )
     for script in folder.glob("*.sh"):
@@ -132,7 +131,7 @@ def test_values_reach_dfbench_as_they_are(launch: Launch, google: Fakes, tmp_pat
     first = of_dfbench(google)[0]
     assert first[:3] == ["matrix", "--protocol", "./protocol.toml"]
     assert first[first.index("--set") + 1] == f"model.init={HOSTILE}"
-    assert first[first.index("--data-dir") + 1] == f"gs://{HOSTILE}"
+    assert first[first.index("--data-dir") + 1] == f"gs://{PLACE}"
     calls = [call for call in google.calls() if call["argv"][0] == "matrix"]
     assert {call["A"] for call in calls} == {HOSTILE}
     assert [call["PLATFORM"] for call in calls] == ["cpu", None, None]

@@ -81,7 +81,8 @@ def test_words_and_numbers() -> None:
 def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert is_url("gs://bucket/a")
-    assert not is_url("C:/a")
+    with pytest.raises(UserError, match="a slash is missing: gs://b"):
+        is_url("gs:/b")
     assert not is_url("//a")
     assert absolute("s3://bucket/a b", "--x") == "s3://bucket/a b"
     assert absolute("a/b", "--x") == str(tmp_path / "a" / "b")

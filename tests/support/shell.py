@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 HOSTILE = """it's "a" $(touch x)`touch x`;touch x & #!*?[~]{a,b} \\ $HOME %j %%"""
+PLACE = HOSTILE.translate({ord(c): None for c in "?#*"})  # which no URL of a place has
 _FAKE = """#!{python}
 import json, os, sys, time
 with open(os.environ["CALLS"], "a") as calls:

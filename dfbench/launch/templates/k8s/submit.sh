@@ -21,7 +21,9 @@ until kubectl wait "${space[@]}" --for=condition=complete --timeout={{ poll ~ "s
   fi
 done
 kubectl apply -f train.yaml
+{% if pages %}
 echo 'at the end: kubectl apply -f leaderboard.yaml'
+{% endif %}
 {% else %}
 kubectl apply -f jobset.yaml
 {% endif %}

@@ -7,5 +7,4 @@ sky jobs launch --yes --name {{ work.name ~ "-prepare" }} prepare.yaml
 for part in {1..{{ work.parts }}}; do
   sky jobs launch --yes --detach-run --name {{ work.name }}-"$part" --env PART="$part" train.yaml
 done
-echo 'watch: sky jobs queue; logs: sky jobs logs JOB; then: bash leaderboard.sh, or' \
-  {{ quoted_leaderboard }}
+echo 'watch: sky jobs queue; logs: sky jobs logs JOB'

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Rents a TPU, trains on all its hosts, writes the pages, gives it back. Run it again to go on: data
+# Rents a TPU, trains on all its hosts, gives it back. Run it again to go on: data
 # and results lie in object storage.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
@@ -40,8 +40,7 @@ job() { # the processes of the hosts find each other and make each training toge
     --worker=all &&
     on all 'bash dfbench-job/setup.sh' &&
     on 0 'bash dfbench-job/prepare.sh' &&
-    on all 'bash dfbench-job/train.sh' &&
-    on 0 'bash dfbench-job/leaderboard.sh'
+    on all 'bash dfbench-job/train.sh'
 }
 
 trap give_back EXIT
