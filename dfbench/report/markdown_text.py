@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dfbench.report.matrix import plain
+from dfbench.storage import url
 
 SPECIAL = frozenset("\\`*[]<>|~$&")
 
@@ -40,5 +41,8 @@ def table_text(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 
 
 def relative(path: Path, folder: Path) -> str:
-    """Return `path` as seen from `folder`, with forward slashes."""
+    """Return `path` as seen from `folder`, with forward slashes; or the URL that it is a copy of."""
+    place = url.shown(path.absolute())
+    if place != str(path.absolute()):
+        return place
     return Path(os.path.relpath(path, folder)).as_posix()

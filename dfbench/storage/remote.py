@@ -7,6 +7,7 @@ names the URL.
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import threading
 import time
@@ -19,6 +20,7 @@ from dfbench.storage.faults import NotThereError, explain, not_installed, of_thi
 from dfbench.storage.url import Url
 
 TRIES = 8
+GOOGLE_TRIES = 2  # gcsfs itself tries six times each
 FIRST_TRIES = 3  # until something was answered: who has no network should hear of it soon
 PAUSE_S = 0.5  # before the second try; doubled before each other one
 LONGEST_PAUSE_S = 20.0
@@ -42,6 +44,7 @@ class Remote:
         """
         self.url, self._say = url, say
         self._answered = False
+        self._tries = GOOGLE_TRIES if url.scheme in ("gs", "gcs") else TRIES
         self._stop = threading.Event()
         self._fs, self._root = _open(url)
 
@@ -148,7 +151,8 @@ class Remote:
                     raise
                 if fault.final:
                     raise UserError(f"{where}: {fault.text}") from error
-                if self._stop.is_set() or number >= (TRIES if self._answered else FIRST_TRIES):
+                most = self._tries if self._answered else min(self._tries, FIRST_TRIES)
+                if self._stop.is_set() or number >= most:
                     raise UserError(
                         f"{where}: {fault.text} (tried {number} times): look at the network and "
                         "the service, then run the same command again"
@@ -184,6 +188,7 @@ def _open(url: Url) -> tuple[Any, str]:
         options["config_kwargs"] = limits
     elif url.scheme in ("gs", "gcs"):
         options["requests_timeout"] = ANSWER_S
+        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs what it then raises
     elif url.scheme == "file":
         options = {"auto_mkdir": True}
     try:

@@ -23,7 +23,7 @@ from dfbench.storage.url import Url, stands_for
 def stage_of(url: Url, use: str = "work") -> Stage:
     """Return the files of a place, in the cache folder; each use has its own."""
     digest = hashlib.sha256(str(url).encode()).hexdigest()[:12]
-    stage = Stage(cache_dir() / "remote" / f"{slug(str(url))}-{digest}" / use)
+    stage = Stage(cache_dir().absolute() / "remote" / f"{slug(str(url))}-{digest}" / use)
     stands_for(stage.files, url)
     return stage
 
