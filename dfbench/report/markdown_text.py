@@ -41,7 +41,7 @@ def table_text(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 
 
 def relative(path: Path, folder: Path) -> str:
-    """Return `path` as seen from `folder`, with forward slashes; or the URL that it is a copy of."""
+    """Return `path` as seen from `folder`, with slashes; or the URL that it is a copy of."""
     place = url.shown(path.absolute())
     if place != str(path.absolute()):
         return place

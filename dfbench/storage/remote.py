@@ -44,7 +44,6 @@ class Remote:
         """
         self.url, self._say = url, say
         self._answered = False
-        self._tries = GOOGLE_TRIES if url.scheme in ("gs", "gcs") else TRIES
         self._stop = threading.Event()
         self._fs, self._root = _open(url)
 
@@ -151,8 +150,7 @@ class Remote:
                     raise
                 if fault.final:
                     raise UserError(f"{where}: {fault.text}") from error
-                most = self._tries if self._answered else min(self._tries, FIRST_TRIES)
-                if self._stop.is_set() or number >= most:
+                if self._stop.is_set() or number >= self._most():
                     raise UserError(
                         f"{where}: {fault.text} (tried {number} times): look at the network and "
                         "the service, then run the same command again"
@@ -163,6 +161,11 @@ class Remote:
             else:
                 self._answered = True
                 return result
+
+    def _most(self) -> int:
+        if self.url.scheme in ("gs", "gcs"):
+            return GOOGLE_TRIES
+        return TRIES if self._answered else FIRST_TRIES
 
     def _no_bucket(self) -> UserError:
         return UserError(f"{self.url}: there is no such bucket: create it, or correct the name")
