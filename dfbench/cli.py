@@ -25,6 +25,7 @@ from dfbench.commands import (
     runs,
     score,
     similar,
+    upload,
     verify,
 )
 from dfbench.errors import UserError, nearest, one_line
@@ -185,6 +186,11 @@ COMMANDS: dict[str, Command] = {
         pages.leaderboard,
         "write the leaderboard from result cards",
         options.leaderboard_options,
+    ),
+    "upload": (
+        upload.upload,
+        "send prepared data or results into object storage",
+        upload.add_options,
     ),
 }
 

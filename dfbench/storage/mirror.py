@@ -170,7 +170,8 @@ class Mirror:
     def push(self, unit: str, kind: Kind) -> bool:
         """Send what is new or changed in a unit; return whether anything was.
 
-        Of a finished unit, pieces that are there and not here stay.
+        Of a finished unit, pieces that are there and not here stay. Where another machine has
+        finished the unit meanwhile, its files stay.
 
         Raises:
           UserError: the place cannot be written.
@@ -178,8 +179,8 @@ class Mirror:
         with self._alone(unit):
             there = self.listing(unit)
             new = self._described(unit, kind, there)
-            if new != there:
-                self._send(unit, kind, new, there)
+            if new != there and not self._send(unit, kind, new, there):
+                return False
             self.stage.set_base(unit, new)
             return new != there
 
@@ -197,7 +198,8 @@ class Mirror:
             files |= {n: e for n, e in there.files.items() if kind.piece(n) not in here}
         return Listing(finished=finished, files=dict(sorted(files.items())))
 
-    def _send(self, unit: str, kind: Kind, new: Listing, there: Listing | None) -> None:
+    def _send(self, unit: str, kind: Kind, new: Listing, there: Listing | None) -> bool:
+        """Send a unit; return whether it is now as it is here."""
         known = {e.key: e.sha256 for e in there.files.values()} if there else {}
         todo = {
             entry.key: (name, entry)
@@ -206,12 +208,16 @@ class Mirror:
         }
         if known.keys() & todo.keys():
             self.remote.delete(_join(unit, listing.NAME))  # nobody may find old and new mixed
+            there = None
 
         def send(key: str, entry: Entry, through: Bytes) -> None:
             self.remote.put(self.stage.path(unit, todo[key][0]), _join(unit, key), through)
 
         for last in (False, True):  # other tools look for the marker
             group = {k: e for k, (name, e) in todo.items() if kind.finished([name]) is last}
+            now = self.listing(unit) if last and group else there
+            if now is not None and now.finished and now != there:
+                return False
             self._at_once(f"sending {self._where(unit)}", group, send)
         stored = self._stored(unit, new)
         self.remote.write(_join(unit, listing.NAME), listing.encode(new))
@@ -219,6 +225,7 @@ class Mirror:
         if new.finished:  # also of pushes that were cut off
             stale |= {key for key in stored if key.startswith(f"{UNFINISHED}/")}
         self._delete(_join(unit, key) for key in stale)
+        return True
 
     def _stored(self, unit: str, wanted: Listing) -> dict[str, int]:
         """Return the bytes that are stored, by key; all that a list will name must be there."""

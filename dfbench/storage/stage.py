@@ -31,8 +31,8 @@ def stage_of(url: Url, use: str = "work") -> Stage:
 class Stage:
     """The folder of one place. A *unit* is a mirrored folder's path below `files`."""
 
-    def __init__(self, home: Path) -> None:
-        self.home, self.files = home, home / "files"
+    def __init__(self, home: Path, files: Path | None = None) -> None:
+        self.home, self.files = home, files or home / "files"
 
     def unit(self, folder: Path) -> str:
         """Return the unit that is kept in a folder below `files`."""

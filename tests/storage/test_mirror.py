@@ -255,6 +255,29 @@ def test_a_writer_between_list_and_files_is_waited_for(
     assert content(two, "a") == {"metrics.jsonl": "new", "checkpoints/last/1": "new"}
 
 
+def test_of_two_machines_that_finish_at_once_one_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have prepared the same data: records are the same, what says when is not."""
+    one, two, three = (machine(tmp_path, name) for name in ("one", "two", "three"))
+    for number, mirror in enumerate((one, two)):
+        write(mirror, "e", records="the same", x_card_json=f"made by {number}")
+    put, calls = Remote.put, []
+
+    def late(self: Remote, *args: object) -> None:
+        if not calls:
+            calls.append(1)
+            assert two.push("e", EVAL)
+        put(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Remote, "put", late)
+    assert not one.push("e", EVAL)
+    three.pull("e", EVAL)
+    assert content(three, "e") == content(two, "e")
+    one.pull("e", EVAL)
+    assert content(one, "e") == content(two, "e")
+
+
 def test_a_fetch_goes_on_where_it_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from support.photos import write_photos
 from support.s3 import Fault, Request
 from support.train import small_models
 
+from dfbench import cli
 from dfbench.config import DataConfig, ModelConfig, RunConfig, ScoringConfig, TrainingConfig
 from dfbench.data.prepare import prepare
 from dfbench.data.spec import parse_spec
@@ -28,6 +29,7 @@ from dfbench.train.history import read_history
 from dfbench.workflow.copies import copy_cards
 from dfbench.workflow.evaluate import evaluate
 from dfbench.workflow.places import Places
+from dfbench.workflow.preparation import prepare_spec
 from dfbench.workflow.record import RECORD, read_record
 from dfbench.workflow.training import train
 from dfbench.workflow.verify import verify
@@ -167,8 +169,6 @@ def test_a_dataset_is_prepared_once_for_all(
     s3: str, config: RunConfig, tmp_path: Path, server: S3
 ) -> None:
     one, two = machine(s3, tmp_path / "one"), machine(s3, tmp_path / "two")
-    from dfbench.workflow.preparation import prepare_spec
-
     (made,) = prepare_spec(config.train, config.data, one.places, one.reporter)
     (found,) = prepare_spec(config.train, config.data, two.places, two.reporter)
     assert any(line.startswith("preparing") for line in one.said)
@@ -187,8 +187,6 @@ def test_a_dataset_is_prepared_once_for_all(
 def test_data_that_were_not_sent_to_their_end_are_sent_by_the_next_call(
     s3: str, config: RunConfig, tmp_path: Path, server: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dfbench.workflow.preparation import prepare_spec
-
     one, two = machine(s3, tmp_path / "one"), machine(s3, tmp_path / "two")
     monkeypatch.setattr(remote, "TRIES", 2)
 
@@ -205,6 +203,27 @@ def test_data_that_were_not_sent_to_their_end_are_sent_by_the_next_call(
     assert len(two.places.data_mirror.units()) == 1
     prepare_spec(config.train, config.data, two.places, two.reporter)
     assert two.said[0].startswith("reusing prepared")
+
+
+def test_what_was_made_without_a_url_is_uploaded(
+    s3: str, config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    local = Places(data_dir=tmp_path / "local", runs_dir=tmp_path / "runs", jobs=1)
+    prepare_spec(config.train, config.data, local)
+    command = ["upload", str(local.data_dir), f"{s3}/data"]
+    for sent in (1, 0):
+        assert cli.main(command) == 0
+        assert f"1 folders with data or results, {sent} of them sent" in capsys.readouterr().out
+    two = machine(s3, tmp_path / "two")
+    prepare_spec(config.train, config.data, two.places, two.reporter)
+    assert two.said[0].startswith("reusing prepared")
+    for folder, url, message in (
+        (tmp_path / "none", s3, "no such folder"),
+        (Path(config.train.removeprefix("folder:")), s3, "no prepared dataset"),
+        (tmp_path, "elsewhere", "has to be a URL"),
+    ):
+        assert cli.main(["upload", str(folder), url]) == 2
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow
