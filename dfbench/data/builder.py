@@ -18,7 +18,7 @@ import tensorflow_datasets as tfds
 
 from dfbench.data.packing import Pack, crops_of, files_of
 from dfbench.data.raw import Index, Part
-from dfbench.data.records import RecordWriter
+from dfbench.data.records import write_split
 from dfbench.data.spec import Spec
 from dfbench.errors import UserError, nearest
 from dfbench.faces.clip import SPLITS, CropRecipe
@@ -35,7 +35,7 @@ class FaceConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
     packs: tuple[Pack, ...] = dataclasses.field(default=(), repr=False)
 
 
-# TFDS's other builders hold a split in memory, and beyond a gigabyte need TensorFlow.
+# TFDS's own writers hold a split in memory, and beyond a gigabyte need TensorFlow.
 class FaceBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[misc, call-arg]
     """Base of all datasets of face crops.
 
@@ -128,12 +128,17 @@ class FaceBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
             features=tfds.features.FeaturesDict(features), disable_shuffling=True
         )
 
-    def _example_writer(self) -> RecordWriter:
-        return RecordWriter()
+    def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
+        del download_config
+        splits = [
+            write_split(self.info.features, self._get_filename_template(split), files)
+            for split, files in self._shard_iterators_per_split(dl_manager).items()
+        ]
+        self.info.set_splits(tfds.core.splits.SplitDict(splits))
 
     def _shard_iterators_per_split(
         self, dl_manager: Any
-    ) -> dict[str, list[Callable[[], Iterator[tuple[str, Example]]]]]:
+    ) -> dict[str, list[Callable[[], Iterator[Example]]]]:
         del dl_manager  # nothing is downloaded here
         found = {}
         for split in SPLITS:
@@ -142,24 +147,21 @@ class FaceBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         return found
 
 
-def _examples(packs: Sequence[Pack]) -> Iterator[tuple[str, Example]]:
+def _examples(packs: Sequence[Pack]) -> Iterator[Example]:
     for pack in packs:
         clip = pack.clip
         for crop in crops_of(pack):
-            yield (
-                f"{clip.video}#{crop.frame:06d}",
-                {
-                    "face": crop.image,
-                    **({"face_before": crop.before} if crop.before else {}),
-                    "label": clip.label,
-                    "video": clip.video,
-                    "frame": crop.frame,
-                    "time_s": crop.time_s,
-                    "manipulation": clip.manipulation,
-                    "identity": clip.identity,
-                    "source_identity": clip.source_identity,
-                    "original": clip.original,
-                    "box": np.asarray(crop.box, np.float32),
-                    "detector_score": crop.score,
-                },
-            )
+            yield {
+                "face": crop.image,
+                **({"face_before": crop.before} if crop.before else {}),
+                "label": clip.label,
+                "video": clip.video,
+                "frame": crop.frame,
+                "time_s": crop.time_s,
+                "manipulation": clip.manipulation,
+                "identity": clip.identity,
+                "source_identity": clip.source_identity,
+                "original": clip.original,
+                "box": np.asarray(crop.box, np.float32),
+                "detector_score": crop.score,
+            }

@@ -24,9 +24,7 @@ CROP_COLUMNS = pa.schema(
     [FRAME_COLUMNS.field(name) for name in ("frame", "time_s", "content", "phash", "side")]
 )
 _CHUNK = 8192  # rows that wait as Python objects
-# Of a file of records, about, while it is written: TFDS holds its examples in memory.
-FILE_BYTES = 128 * 2**20
-_EXAMPLE_BYTES = 4096  # of an example, beside its images
+FILE_BYTES = 512 * 2**20  # of images in a file of records, about
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +41,7 @@ class Pack:
     shard: Path | None = None  # None: of a clip that the download lacks
     crops: Sequence[int] = ()  # places of its crops in the shard
     row: int = 0  # of the shard's first crop in the table of `read_packs`
-    size: int = 0  # bytes in memory of its examples, about
+    size: int = 0  # bytes of its images, about
 
 
 def not_there(clip: Clip) -> Pack:
@@ -72,7 +70,7 @@ def read_packs(clips: Sequence[Clip], shards: Sequence[Path]) -> tuple[list[Pack
                 shard=shard,
                 crops=range(len(result.crops)),
                 row=rows.count,
-                size=sum(len(c.image) + len(c.before) + _EXAMPLE_BYTES for c in result.crops),
+                size=sum(len(crop.image) + len(crop.before) for crop in result.crops),
             )
         )
         rows.add(result)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 # Here and not in a function: threads that import it at the same time wait for each other for ever.
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
-from tensorflow_datasets.core.file_adapters import FileFormat
-from tensorflow_datasets.core.writer import ExampleWriter
-from tensorflow_datasets.proto import tf_example_pb2
+from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 _SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
 
@@ -26,29 +24,54 @@ def open_split(folder: Path | str, split: str) -> Any:
     return builder.as_data_source(split, decoders=decoders)
 
 
-class RecordWriter(ExampleWriter):  # type: ignore[misc]
-    """Writes the files of a dataset, in the place of TFDS's own writer.
+def write_split(
+    features: tfds.features.FeaturesDict,
+    template: Any,
+    files: Sequence[Callable[[], Iterable[dict[str, Any]]]],
+) -> tfds.core.SplitInfo:
+    """Write the files of a split one after the other, an example at a time.
 
-    An example's features are a map, and TFDS writes maps in an order that each process draws anew.
+    TFDS's own writers hold all examples of a split, or of a file, in memory. An example's features
+    are a map, which TFDS writes in an order that each process draws anew; here the order is fixed.
+
+    Args:
+      features: of the dataset.
+      template: TFDS's template of the names of the split's files.
+      files: makes the examples of each file.
+
+    Raises:
+      OSError: a file cannot be written; the error names it.
     """
+    serializer = ExampleSerializer(features.get_serialized_info())
 
-    def __init__(self) -> None:
-        super().__init__(file_format=FileFormat.ARRAY_RECORD)
+    def encoded(example: dict[str, Any]) -> bytes:
+        proto = serializer.get_tf_example(features.encode_example(example))
+        return bytes(proto.SerializeToString(deterministic=True))
 
-    def write(self, path: str | os.PathLike[str], examples: Iterable[tuple[object, bytes]]) -> None:
-        """Write one file.
+    lengths, size = [], 0
+    for number, examples in enumerate(files):
+        path = template.sharded_filepath(shard_index=number, num_shards=len(files))
+        records, written = _write_file(os.fspath(path), map(encoded, examples()))
+        lengths.append(records)
+        size += written
+    return tfds.core.SplitInfo(
+        name=template.split, shard_lengths=lengths, num_bytes=size, filename_template=template
+    )
 
-        Raises:
-          OSError: it cannot be written; the error names it.
-        """
-        try:
-            file = ArrayRecordWriter(os.fspath(path), "group_size:1")  # for random access
-            for _, example in examples:
-                parsed = tf_example_pb2.Example.FromString(example)
-                file.write(parsed.SerializeToString(deterministic=True))
-            file.close()
-        except RuntimeError as error:
-            raise _system_error(error, os.fspath(path)) from error
+
+def _write_file(path: str, records: Iterable[bytes]) -> tuple[int, int]:
+    """Write one file; return how many records and how many bytes went into it."""
+    count, size = 0, 0
+    try:
+        file = ArrayRecordWriter(path, "group_size:1")  # for random access
+        for record in records:
+            file.write(record)
+            count += 1
+            size += len(record)
+        file.close()
+    except RuntimeError as error:
+        raise _system_error(error, path) from error
+    return count, size
 
 
 def _system_error(error: RuntimeError, path: str) -> OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pwd
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,7 @@ def test_large_splits_are_written_in_files_without_tensorflow(
     data = DataConfig(detector="none", frames=4, crop_size=32)
     one = prepare(spec, data, data_dir=tmp_path / "one", raw=raw, jobs=1)
     monkeypatch.setattr(shuffle, "MAX_MEM_BUFFER_SIZE", 1000)
-    monkeypatch.setattr(packing, "FILE_BYTES", 20_000)
+    monkeypatch.setattr(packing, "FILE_BYTES", 8_000)
     monkeypatch.setattr(packing, "_CHUNK", 7)
     several = prepare(spec, data, data_dir=tmp_path / "several", raw=raw, jobs=1)
     assert len(list(one.folder.glob("*train.array_record*"))) == 1
@@ -142,6 +143,20 @@ def test_a_dataset_split_by_crops(raw: Path, tmp_path: Path) -> None:
     assert leaks.of("videos").clips > leaks.eval_clips / 2
     clean = find_overlap(clip_table([whole], ("train", "val")), clip_table([whole], ("test",)))
     assert clean.leaked == 0
+
+
+def test_a_user_without_a_name(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As containers have one: TFDS and etils look its name up to learn a file's size."""
+
+    def unknown(user: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {user}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    (spec,) = parse_spec("uadfv")
+    data = DataConfig(detector="none", frames=1, crop_size=32)
+    made = prepare(spec, data, data_dir=tmp_path, raw=raw, jobs=1)
+    view = split_view([made], "train")
+    assert LoadCrop(view).map(0)["image"].shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize("shares", [[0.5, 0.5, 0.5], [1.0, 0.0, 0.0], [0.5, 0.5]])
