@@ -19,6 +19,7 @@ import pytest
 TOOLS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "squeue")
 NODES = ("n1", "n2")  # two slurmd on one machine
 START = 60.0  # seconds until nodes are idle
+# What is put back begins when its credential has expired, which SLURM gives two minutes.
 CONF = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -28,7 +29,7 @@ StateSaveLocation={root}/state
 SlurmdSpoolDir={root}/spool-%n
 SlurmctldPidFile={root}/slurmctld.pid
 SlurmdPidFile={root}/slurmd-%n.pid
-AuthInfo=socket={root}/munge.socket
+AuthInfo=socket={root}/munge.socket,cred_expire=10
 CredType=cred/munge
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -36,7 +37,7 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
-SchedulerParameters=requeue_delay=1
+SchedulerParameters=sched_interval=5
 SlurmdParameters=config_overrides
 SwitchType=switch/none
 MpiDefault=none
