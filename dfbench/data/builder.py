@@ -140,7 +140,7 @@ class FaceBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         self, dl_manager: Any
     ) -> dict[str, list[Callable[[], Iterator[Example]]]]:
         del dl_manager  # nothing is downloaded here
-        found = {}
+        found: dict[str, list[Callable[[], Iterator[Example]]]] = {}
         for split in SPLITS:
             if packs := [pack for pack in self.builder_config.packs if pack.clip.split == split]:
                 found[split] = [functools.partial(_examples, file) for file in files_of(packs)]
