@@ -5,6 +5,7 @@ follow; each reads its share of every batch. Alone, a process is number 0 of 1 a
 costs anything.
 """
 
+# mypy: disallow-untyped-calls=False
 from __future__ import annotations
 
 import itertools
@@ -124,7 +125,8 @@ def _on_tpu(environment: Mapping[str, str]) -> bool:
     """A host of a TPU, one of perhaps many: JAX asks the TPU's own service which."""
     if environment.get("JAX_PLATFORMS", "tpu").split(",")[0] != "tpu":
         return False
-    return any(Path("/dev").glob("accel[0-9]*")) and _installed("libtpu")
+    devices = (*Path("/dev").glob("accel[0-9]*"), *Path("/dev").glob("vfio/[0-9]*"))
+    return bool(devices) and _installed("libtpu")
 
 
 def _installed(package: str) -> bool:
