@@ -31,7 +31,8 @@ from dfbench.storage.stage import Stage, entry_of, holds, stage_of
 from dfbench.storage.url import Url
 
 UNFINISHED = ".unfinished"
-AT_ONCE = 8  # files
+FETCHED_AT_ONCE = 8  # files
+SENT_AT_ONCE = 4  # see ANSWER_S of `remote`
 LOOKS = 3  # at a unit that somebody is changing
 _MB = 1_000_000
 
@@ -163,7 +164,7 @@ class Mirror:
                 raise _ChangedError(str(self.url / _join(unit, name)))
             part.replace(target)
 
-        self._at_once(f"fetching {self._where(unit)}", files, fetch)
+        self._at_once(f"fetching {self._where(unit)}", files, fetch, FETCHED_AT_ONCE)
 
     # --- to there ---------------------------------------------------------------------------------
 
@@ -218,7 +219,7 @@ class Mirror:
             now = self.listing(unit) if last and group else there
             if now is not None and now.finished and now != there:
                 return False
-            self._at_once(f"sending {self._where(unit)}", group, send)
+            self._at_once(f"sending {self._where(unit)}", group, send, SENT_AT_ONCE)
         stored = self._stored(unit, new)
         self.remote.write(_join(unit, listing.NAME), listing.encode(new))
         stale = known.keys() - {entry.key for entry in new.files.values()}
@@ -264,7 +265,7 @@ class Mirror:
         self._delete(name for name in names if name not in lists)
 
     def _delete(self, names: Iterable[str]) -> None:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with ThreadPoolExecutor(FETCHED_AT_ONCE) as pool:
             list(pool.map(self.remote.delete, names))
 
     # --- both -------------------------------------------------------------------------------------
@@ -282,13 +283,17 @@ class Mirror:
         return self.url / unit if unit else self.url
 
     def _at_once(
-        self, title: str, files: Mapping[str, Entry], action: Callable[[str, Entry, Bytes], None]
+        self,
+        title: str,
+        files: Mapping[str, Entry],
+        action: Callable[[str, Entry, Bytes], None],
+        number: int,
     ) -> None:
         """Act on several files at a time, with a bar of megabytes."""
         if not files:
             return
         total, done, lock = sum(entry.bytes for entry in files.values()), 0, threading.Lock()
-        with self.reporter.bar(title, "MB") as progress, ThreadPoolExecutor(AT_ONCE) as pool:
+        with self.reporter.bar(title, "MB") as progress, ThreadPoolExecutor(number) as pool:
 
             def through(more: int) -> None:
                 nonlocal done

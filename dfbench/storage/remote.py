@@ -25,9 +25,11 @@ FIRST_TRIES = 3  # until something was answered: who has no network should hear 
 PAUSE_S = 0.5  # before the second try; doubled before each other one
 LONGEST_PAUSE_S = 20.0
 CONNECT_S = 10.0
-ANSWER_S = 60.0  # without a byte
-PART_BYTES = 8 * 2**20  # of an upload: a part has to be through in ANSWER_S
-AT_ONCE = 4  # parts of a file, each way
+# Without a byte of the answer. aiohttp counts from the start of an upload, so that whatever is sent
+# at a time (files, parts of each, their size) has to be through by then.
+ANSWER_S = 60.0
+PART_BYTES = 5 * 2**20  # the least that S3 takes; up to two of them go as one
+PARTS_AT_ONCE = 2
 
 Bytes = Callable[[int], None]  # is told how many more bytes are through
 T = TypeVar("T")
@@ -99,7 +101,7 @@ class Remote:
         """Send a file. Object storage shows it when it is whole."""
         parts = {"chunksize": PART_BYTES}
         if self.url.scheme == "s3":
-            parts["max_concurrency"] = AT_ONCE
+            parts["max_concurrency"] = PARTS_AT_ONCE
         options = parts if self.url.scheme in ("s3", "gs", "gcs") else {}
         try:
             with system_errors(path), _counted(through) as again:

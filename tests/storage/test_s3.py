@@ -58,10 +58,7 @@ def test_a_folder_arrives_as_it_was_sent(s3: str, tmp_path: Path) -> None:
     assert set(one.remote.sizes()) == {".dfbench-place"}
 
 
-def test_a_large_file_goes_in_parts(
-    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: S3
-) -> None:
-    monkeypatch.setattr(remote, "PART_BYTES", 5 * 2**20)  # the least that S3 takes
+def test_a_large_file_goes_in_parts(s3: str, tmp_path: Path, server: S3) -> None:
     one, two = Remote(Url(s3)), tmp_path / "two"
     data = random.Random(0).randbytes(11 * 2**20)
     (tmp_path / "one").write_bytes(data)
@@ -97,7 +94,9 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize(
+    "name", ["500", "request cut in its body", "answer cut in its body", "slow"]
+)
 def test_faults_now_and_then_change_nothing(s3: str, server: S3, tmp_path: Path, name: str) -> None:
     one, two = machine(s3, tmp_path, "one"), machine(s3, tmp_path, "two")
     files = fill(one, "x")
