@@ -44,7 +44,6 @@ def test_no_room_imports_one_above_it() -> None:
         room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
         if room in ("__init__", "_datasets", "_protocols", "_published"):
             continue
-        for other in _imports(path):
-            if RANK[other] > RANK[room]:
-                wrong.append(f"{path.relative_to(PACKAGE)} imports {other}")
+        above = [other for other in _imports(path) if RANK[other] > RANK[room]]
+        wrong += [f"{path.relative_to(PACKAGE)} imports {other}" for other in above]
     assert wrong == []
