@@ -32,9 +32,9 @@ def leaderboard(args: argparse.Namespace) -> int:
     partial = 0
     if args.collect:
         done = collect(dirs, args.collect)
-        reporter.say(
-            f"{done.copied} result cards copied into {args.collect}; {done.there} were there"
-        )
+        copies = f"; {done.copies} copies of them counted once" if done.copies else ""
+        there = f"; {done.there} were there{copies}"
+        reporter.say(f"{done.copied} result cards copied into {args.collect}{there}")
         for one in done.partial:
             reporter.say(f"not copied: {one.path}: {', '.join(one.missing)} not beside it")
         partial, dirs = len(done.partial), [args.collect]

@@ -23,6 +23,7 @@ class Collected:
 
     copied: int
     there: int  # results that the folder had before
+    copies: int  # cards that say what another one says
     partial: tuple[StoredCard, ...]  # cards that lack the scores they were computed from
 
 
@@ -36,7 +37,8 @@ def collect(dirs: Sequence[Path], results: Path) -> Collected:
     Raises:
       UserError: a card cannot be read, none has its scores beside it, or a file cannot be written.
     """
-    found = merge(read_cards(dirs)).results
+    merged = merge(read_cards(dirs))
+    found = merged.results
     whole = [one for one in found if not one.missing]
     partial = tuple(one for one in found if one.missing and not _there(one, results))
     if partial and not whole:
@@ -47,7 +49,8 @@ def collect(dirs: Sequence[Path], results: Path) -> Collected:
         )
     with system_errors(results):
         copied = sum([_put(one, results) for one in whole])
-    return Collected(copied=copied, there=len(found) - copied - len(partial), partial=partial)
+    there = len(found) - copied - len(partial)
+    return Collected(copied=copied, there=there, copies=merged.copies, partial=partial)
 
 
 def _put(stored: StoredCard, results: Path) -> bool:

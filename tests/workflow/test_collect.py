@@ -36,7 +36,9 @@ def test_cards_come_with_their_scores_and_without_checkpoints(tmp_path: Path) ->
     run_of(tmp_path / "runs/a", make_card(0.7))
     run_of(tmp_path / "runs/b", make_card(0.6, model="xception", eval="celebdf"))
     results = tmp_path / "results"
-    assert collect([tmp_path / "runs"], results) == Collected(copied=2, there=0, partial=())
+    assert collect([tmp_path / "runs"], results) == Collected(
+        copied=2, there=0, copies=0, partial=()
+    )
     names = sorted(p.name for p in results.rglob("*") if p.is_file())
     assert names == [
         "meso4--synth_swap--synth_blend--s0.card.json",
@@ -45,7 +47,7 @@ def test_cards_come_with_their_scores_and_without_checkpoints(tmp_path: Path) ->
         "xception--synth_swap--celebdf--s0.card.json",
     ]
     again = collect([tmp_path / "runs", results], results)  # the same ones, and from itself
-    assert again == Collected(copied=0, there=2, partial=())
+    assert again == Collected(copied=0, there=2, copies=2, partial=())
     assert not list(results.rglob(".*"))
 
 
