@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from dfbench.locks import one_at_a_time
 SPAWN = multiprocessing.get_context("fork")
 
 
-def _append(lock: Path, log: Path, said: Queue[str]) -> None:
+def _append(lock: Path, log: Path, said: Queue[str], together: Barrier) -> None:
+    together.wait(60)
     with one_at_a_time(lock, lambda: said.put("waiting")):
         for _ in range(20):
             text = log.read_text()
@@ -28,7 +30,9 @@ def test_processes_take_turns_and_leave_no_file(tmp_path: Path) -> None:
     lock, log = tmp_path / "new" / ".lock", tmp_path / "log"
     log.write_text("")
     said: Queue[str] = SPAWN.Queue()
-    several = [SPAWN.Process(target=_append, args=(lock, log, said)) for _ in range(6)]
+    # On a busy machine one might be done before the next has begun.
+    together = SPAWN.Barrier(6)
+    several = [SPAWN.Process(target=_append, args=(lock, log, said, together)) for _ in range(6)]
     for one in several:
         one.start()
     for one in several:

@@ -60,7 +60,7 @@ def not_prepared_text(
     """Say what is missing, and what there is by other recipes."""
     variant = cls.variant_of(spec)
     others = [
-        _differences(cls.RECIPE, prepared.manifest.recipe)
+        recipe_differences(cls.RECIPE, prepared.manifest.recipe)
         for prepared in _all_prepared(cls, spec, data_dir, mirror)
         if prepared.manifest.variant == variant
     ]
@@ -73,7 +73,7 @@ def not_prepared_text(
     )
 
 
-def _differences(own: CropRecipe, other: CropRecipe) -> str:
+def recipe_differences(own: CropRecipe, other: CropRecipe) -> str:
     """Say a recipe as the settings that lead to it."""
     names = {"size": "crop_size"}
     changed = {

@@ -14,8 +14,8 @@ from support.raw import write_frames
 from dfbench.config import DataConfig, from_dict, parse_assignment
 from dfbench.data.export import export
 from dfbench.data.pipeline import eval_batches, split_view, train_batches
-from dfbench.data.prepare import _differences
 from dfbench.data.prepared import Prepared
+from dfbench.data.shelf import recipe_differences
 from dfbench.data.summary import write_summary
 from dfbench.errors import UserError
 from dfbench.faces.clip import CropRecipe
@@ -94,7 +94,7 @@ def test_images_have_no_frame_before_them(tmp_path: Path) -> None:
 
 
 def test_what_is_prepared_otherwise_is_named_by_settings_that_can_be_typed() -> None:
-    said = _differences(CropRecipe(), CropRecipe(before=True, size=64))
+    said = recipe_differences(CropRecipe(), CropRecipe(before=True, size=64))
     assert said == "--set data.crop_size=64 --set data.before=true"
     change = parse_assignment(said.split("--set ")[-1])
     assert from_dict(change, "test").data.before is True

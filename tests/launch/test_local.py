@@ -96,7 +96,8 @@ def test_parts_go_to_whoever_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 SCRIPT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run where it is passed over
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from dfbench.launch.local import Device, run_parts
@@ -113,13 +114,17 @@ def test_a_signal_stops_all(tmp_path: Path, number: signal.Signals) -> None:
     paths = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
     env = {**os.environ, "CALLS": str(calls), "PYTHONPATH": os.pathsep.join(paths)}
     process = subprocess.Popen([sys.executable, "-c", text], env=env, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 60
-    while not (calls.exists() and len(calls.read_text().splitlines()) == 2):
-        assert time.monotonic() < until
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(number)
-    assert process.wait(40) != 0
+    try:
+        until = time.monotonic() + 60
+        while not (calls.exists() and len(calls.read_text().splitlines()) == 2):
+            assert time.monotonic() < until
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(number)
+        assert process.wait(40) != 0
+    finally:
+        process.kill()
+        process.wait()
     for line in calls.read_text().splitlines():
         with pytest.raises(ProcessLookupError):
             os.kill(json.loads(line)["PID"], 0)
