@@ -37,11 +37,11 @@ RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --whe
 
 # ------------------------------------------------------------------------------- what runs anywhere
 FROM ${PYTHON} AS runtime
-# What the wheels do not bring: OpenCV wants libGL and libxcb, MediaPipe wants EGL and GLES. Debian
-# keeps no old versions that could be pinned; its release is fixed by the base.
+# What the wheels do not bring: OpenCV wants libGL, GLib and libxcb, MediaPipe wants EGL and GLES.
+# Debian keeps no old versions that could be pinned; its release is fixed by the base.
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install -y --no-install-recommends libegl1 libgl1 libgles2 libxcb1 \
+ && apt-get install -y --no-install-recommends libegl1 libgl1 libgles2 libglib2.0-0 libxcb1 \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/dfbench /opt/dfbench
 ENV PATH=/opt/dfbench/bin:$PATH \

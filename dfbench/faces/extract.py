@@ -103,6 +103,10 @@ def extract_clips(
       detector: of `resolve_detector`.
       jobs: processes; 0: one a core.
       progress: called with the number of finished clips.
+
+    Raises:
+      UserError: the detector cannot be loaded.
+      OSError: a shard cannot be written.
     """
     shards, *waves = plan(clips, recipe, shard_dir)
     counter = _Counter(len(clips) - sum(len(wave) for wave in waves), len(clips), progress)
@@ -114,10 +118,13 @@ def extract_clips(
             suspects = _run(todo, recipe, detector, jobs, counter)
             with ThreadPoolExecutor(jobs) as threads:
                 alone = functools.partial(_dies_alone, recipe=recipe, detector=detector)
-                for task, died in zip(suspects, threads.map(alone, suspects), strict=True):
-                    if died:
-                        write_shard(task.shard, crashed(task.clip))
-                    counter.add()
+                dead = list(threads.map(alone, suspects))
+            if any(dead):
+                _require_start(recipe, detector)
+            for task, died in zip(suspects, dead, strict=True):
+                if died:
+                    write_shard(task.shard, crashed(task.clip))
+                counter.add()
     return shards
 
 
@@ -203,6 +210,18 @@ def _lost(futures: Mapping[Future[None], Task], counter: _Counter) -> list[Task]
 def _dies_alone(task: Task, recipe: CropRecipe, detector: DetectorChoice) -> bool:
     """Work on a clip in a process of its own; return whether that died."""
     return bool(_run(deque([task]), recipe, detector, 1, _Counter(0, 1, None)))
+
+
+def _require_start(recipe: CropRecipe, detector: DetectorChoice) -> None:
+    """Raise UserError where a process dies without a clip: then no clip is to blame."""
+    with open_pool(1, recipe, detector) as pool:
+        try:
+            pool.submit(os.getpid).result()
+        except BrokenProcessPool:
+            raise UserError(
+                f"the detector {detector.name} takes its process down while it is loaded, before "
+                "any clip; --verbose shows what its libraries say, --detector takes another one"
+            ) from None
 
 
 def open_pool(processes: int, recipe: CropRecipe, detector: DetectorChoice) -> ProcessPoolExecutor:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from support.crash import start_crashing_worker
 from support.media import write_image, write_video
 
+from dfbench.errors import UserError
 from dfbench.faces import extract
 from dfbench.faces.clip import Clip, ClipResult, CropRecipe
 from dfbench.faces.detect import DetectorChoice, Face
@@ -135,7 +137,7 @@ class DyingPool(ThreadPoolExecutor):
     def submit(self, function: Any, /, *tasks: Any, **_: Any) -> Future[Any]:
         if self.dead:
             raise BrokenProcessPool
-        return super().submit(self.work, *tasks)
+        return super().submit(self.work if tasks else function, *tasks)
 
     def work(self, task: Task) -> None:
         self.dead = self.dead or "bad" in task.clip.video
@@ -166,8 +168,24 @@ def test_a_crash_among_many_clips_costs_the_few_beside_it(
     crashed = [n for n, shard in enumerate(shards) if read_shard(shard).reason == extract.CRASHED]
     assert crashed == list(bad)
     assert calls == list(range(1, 1001))
-    # Each bad clip ends a pool; it and the few beside it get one each.
-    assert DyingPool.opened <= 1 + len(bad) * (1 + extract.AHEAD * 2)
+    # Each bad clip ends a pool; it and the few beside it get one each, and one has no clip.
+    assert DyingPool.opened <= 1 + len(bad) * (2 + extract.AHEAD * 2)
+
+
+def start_and_die(recipe: CropRecipe, detector: DetectorChoice) -> None:
+    os._exit(1)
+
+
+def test_a_detector_that_dies_is_not_the_clips_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extract, "_start_worker", start_and_die)
+    write_image(tmp_path / "a.png")
+    with pytest.raises(UserError, match="detector none takes its process down while it is loaded"):
+        extract_clips(
+            [clip(tmp_path / "a.png")], RECIPE, tmp_path / "shards", detector=NONE, jobs=1
+        )
+    assert list((tmp_path / "shards").iterdir()) == []  # it can be tried again
 
 
 def test_self_blend_depends_on_the_name_alone(tmp_path: Path) -> None:
