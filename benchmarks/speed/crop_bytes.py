@@ -19,7 +19,7 @@ from extract import RESULTS, portraits, render  # type: ignore[import-not-found]
 from dfbench.errors import UserError
 from dfbench.faces.clip import CropRecipe
 from dfbench.faces.detect import load_detector, resolve_detector
-from dfbench.faces.extract import extract_clip
+from dfbench.faces.one_clip import extract_clip
 from dfbench.paths import model_files_dir
 
 

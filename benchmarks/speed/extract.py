@@ -34,9 +34,9 @@ from dfbench.config import DetectorName
 from dfbench.errors import UserError
 from dfbench.faces.clip import Clip, CropRecipe
 from dfbench.faces.detect import load_detector, resolve_detector
-from dfbench.faces.extract import extract_clip
 from dfbench.faces.face import Detector, Face
 from dfbench.faces.images import IMAGE_SUFFIXES, RGB, read_image
+from dfbench.faces.one_clip import extract_clip
 from dfbench.faces.video import read_frames
 from dfbench.paths import model_files_dir
 from dfbench.results.environment import machine_name, machine_text

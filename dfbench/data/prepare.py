@@ -49,8 +49,9 @@ from dfbench.data.spec import PATH_DATASETS, Spec
 from dfbench.errors import UserError
 from dfbench.faces.clip import CropRecipe, recipe_values
 from dfbench.faces.detect import DetectorChoice, resolve_detector
-from dfbench.faces.extract import Extract, check_recipe, extract_clips
+from dfbench.faces.extract import Extract, extract_clips
 from dfbench.faces.images import is_image
+from dfbench.faces.one_clip import check_recipe
 from dfbench.locks import one_at_a_time
 from dfbench.paths import model_files_dir, slug
 from dfbench.progress import SILENT, Reporter

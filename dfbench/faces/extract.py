@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     Future,
@@ -25,36 +25,17 @@ from typing import Protocol
 
 import cv2
 import msgspec
-import numpy as np
 
 from dfbench.errors import UserError
-from dfbench.faces.clip import Clip, ClipResult, Crop, CropRecipe
-from dfbench.faces.crop import (
-    Affine,
-    Box,
-    cut,
-    encode,
-    inner_square,
-    middle,
-    recipe_box,
-    resize,
-    turned,
-)
-from dfbench.faces.detect import DetectorChoice, has_eyes, load_detector
-from dfbench.faces.face import Detector, Face
-from dfbench.faces.hashing import content_hash, difference_hash
-from dfbench.faces.images import RGB, UnreadableError, is_image, read_image
-from dfbench.faces.self_blend import self_blend
-from dfbench.faces.video import Frame, read_frames
+from dfbench.faces.clip import Clip, ClipResult, CropRecipe
+from dfbench.faces.detect import DetectorChoice, load_detector
+from dfbench.faces.face import Detector
+from dfbench.faces.one_clip import extract_clip
 from dfbench.progress import Progress
 
-NO_FACE = "no face found"
-UNDECODABLE = "cannot decode"
-ALONE = "no other frame beside it"
 CRASHED = "the decoder or the detector crashed on this file"
 
 AHEAD = 2  # clips that wait or are in work for each process
-NEAR_S = 0.5  # how far a frame of the original may be for its box to be used
 
 
 @dataclass(frozen=True)
@@ -264,139 +245,6 @@ def work(task: Task) -> None:
     assert _state is not None
     original = read_shard(task.original) if task.original else None
     write_shard(task.shard, extract_clip(task.clip, *_state, original=original))
-
-
-def extract_clip(
-    clip: Clip, recipe: CropRecipe, detector: Detector, *, original: ClipResult | None = None
-) -> ClipResult:
-    """Find and crop the faces of one clip; a file that cannot be read gives a reason instead.
-
-    With `original`, frames are cut where those of that clip were, if they are of the same size.
-    Where the recipe wants the frame before, what is done to a frame is done to both.
-    """
-    still = is_image(clip.path)
-    wanted = 1 if still else recipe.frames * (recipe.real_oversample if not clip.label else 1)
-    try:
-        frames = (
-            [Frame(0, 0.0, read_image(clip.path))]
-            if still
-            else read_frames(clip.path, wanted, recipe.policy, before=recipe.before)
-        )
-    except (UnreadableError, OSError) as error:
-        return ClipResult(video=clip.video, wanted=wanted, crops=(), reason=str(error))
-    crops, misses = [], []
-    for frame in frames:
-        if frame.image is None:
-            misses.append((frame.index, UNDECODABLE))
-            continue
-        if recipe.before and frame.before is None:
-            misses.append((frame.index, ALONE))
-            continue
-        pair = (frame.image,) if frame.before is None else (frame.image, frame.before)
-        same = _same_place(original, frame)
-        if same:
-            found = [([cut(image, same.box) for image in pair], same.box, same.score)]
-        else:
-            found = [
-                _cut_face(pair, face, clip, recipe, frame.index)
-                for face in _chosen(detector(frame.image), clip)
-            ]
-        if not found:
-            misses.append((frame.index, NO_FACE))
-        crops += [_stored(images, box, score, frame, recipe) for images, box, score in found]
-    alone = {reason for _, reason in misses} == {ALONE}
-    reason = f"{ALONE if alone else NO_FACE} in {len(frames)} frame{'s' if len(frames) > 1 else ''}"
-    return ClipResult(
-        video=clip.video,
-        wanted=len(frames),
-        crops=tuple(crops),
-        misses=tuple(misses),
-        reason="" if crops else reason,
-        frame_shape=next((f.image.shape[:2] for f in frames if f.image is not None), (0, 0)),
-    )
-
-
-def _chosen(faces: Sequence[Face], clip: Clip) -> Sequence[Face]:
-    return faces if clip.every_face else sorted(faces, key=lambda f: -f.area)[:1]
-
-
-def _cut_face(
-    pair: Sequence[RGB], face: Face, clip: Clip, recipe: CropRecipe, frame: int
-) -> tuple[list[RGB], Box, float]:
-    """Cut a face out of a frame and the one before; also return the square and the score."""
-    images, box, into = _crop(pair, face, recipe)
-    if clip.self_blend:
-        images = [_blended(image, face, into, clip, frame) for image in images]
-    return images, box, face.score
-
-
-def _stored(
-    images: Sequence[RGB], box: Box, score: float, frame: Frame, recipe: CropRecipe
-) -> Crop:
-    pixels, *before = (resize(image, recipe.size) for image in images)
-    encoded = encode(pixels, recipe)
-    return Crop(
-        frame=frame.index,
-        time_s=frame.time_s,
-        box=box,
-        score=score,
-        image=encoded,
-        content=content_hash(encoded),
-        phash=difference_hash(pixels),
-        before=encode(before[0], recipe) if before else b"",
-    )
-
-
-def _same_place(original: ClipResult | None, frame: Frame) -> Crop | None:
-    """Return the crop of the original that is nearest in time, if there is one near enough."""
-    if original is None or frame.image is None or original.frame_shape != frame.image.shape[:2]:
-        return None
-    crop = min(original.crops, key=lambda crop: abs(crop.time_s - frame.time_s), default=None)
-    return crop if crop and abs(crop.time_s - frame.time_s) <= NEAR_S else None
-
-
-def check_recipe(recipe: CropRecipe) -> None:
-    """Raise UserError where the recipe contradicts itself, or asks for more than is found."""
-    if recipe.align and recipe.boxes == "original":
-        raise UserError(
-            "data.align and data.boxes=original exclude each other: a turned crop is of one frame"
-        )
-    if recipe.align and not has_eyes(recipe.detector):
-        raise UserError(
-            f"data.align needs a detector that finds eyes, and {recipe.detector} does not"
-        )
-
-
-def _crop(images: Sequence[RGB], face: Face, recipe: CropRecipe) -> tuple[list[RGB], Box, Affine]:
-    """Cut the face out of frames, at one place.
-
-    Also return the square in the frame and the map of points into the crop.
-    """
-    if recipe.detector == "none":
-        box = inner_square(*images[0].shape[:2])
-    else:
-        box = recipe_box(face.box, recipe)
-    if recipe.align:
-        right, left, *_ = face.keypoints  # of the person: the right one is left in the frame
-        squares = [turned(image, box, middle(face.box), (right, left)) for image in images]
-        return [square for square, _ in squares], box, squares[0][1]
-    into = np.array([[1.0, 0.0, -round(box[0])], [0.0, 1.0, -round(box[1])]])
-    return [cut(image, box) for image in images], box, into
-
-
-def _blended(image: RGB, face: Face, into: Affine, clip: Clip, frame: int) -> RGB:
-    """Blend in the crop, before it is scaled; the result depends on the clip's name and frame."""
-
-    def moved(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-        return [(float(x), float(y)) for x, y in (into @ (*point, 1.0) for point in points)]
-
-    # A turned box would be another one; its centre turns, and its size is that of the face.
-    ((x, y),) = moved([middle(face.box)])
-    width, height = face.box[2] - face.box[0], face.box[3] - face.box[1]
-    box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    local = Face(box, face.score, tuple(moved(face.keypoints)))
-    digest = hashlib.sha256(f"{clip.video}#{frame}".encode()).digest()
-    return self_blend(image, local, np.random.default_rng(list(digest)))
 
 
 # --- shards ---------------------------------------------------------------------------------------

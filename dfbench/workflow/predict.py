@@ -21,8 +21,8 @@ from dfbench.eval.videos import aggregate_frames
 from dfbench.faces.clip import ClipResult, Crop, CropRecipe, recipe_values
 from dfbench.faces.crop import Box
 from dfbench.faces.detect import DetectorChoice, resolve_detector
-from dfbench.faces.extract import check_recipe
 from dfbench.faces.images import is_image
+from dfbench.faces.one_clip import check_recipe
 from dfbench.faces.tracks import join_tracks
 from dfbench.paths import model_files_dir
 from dfbench.progress import SILENT, Reporter

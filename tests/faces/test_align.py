@@ -11,13 +11,13 @@ import pytest
 from support.photos import AS_THEY_ARE, prepare_photos, write_photos
 
 from dfbench.errors import UserError
-from dfbench.faces import extract
+from dfbench.faces import one_clip
 from dfbench.faces.clip import Clip, Crop, CropRecipe
 from dfbench.faces.crop import cut, middle, recipe_box, square_box, turned
 from dfbench.faces.detect import DetectorChoice, load_detector
-from dfbench.faces.extract import check_recipe, extract_clip
 from dfbench.faces.face import Face
 from dfbench.faces.images import read_image
+from dfbench.faces.one_clip import check_recipe, extract_clip
 
 BOX = (150.0, 120.0, 270.0, 240.0)
 CENTRE = np.array(middle(BOX))
@@ -104,7 +104,7 @@ def test_a_head_is_larger_than_its_face_and_raised() -> None:
 def test_points_go_where_their_pixels_go(angle: float) -> None:
     image, face = picture(angle)
     for recipe in (CropRecipe(align=True, crop="head"), CropRecipe(crop="head", margin=1.5)):
-        (cropped,), _, into = extract._crop([image], face, recipe)
+        (cropped,), _, into = one_clip._crop([image], face, recipe)
         for point, colour in zip(turn(angle), COLOURS, strict=True):
             np.testing.assert_allclose(dot(cropped, colour), into @ (*point, 1), atol=0.3)
 
@@ -138,7 +138,7 @@ def test_self_blends_of_turned_faces(
 
     recipe = CropRecipe(align=True, margin=1.3, size=156, format="png")
     _, real = crop_of(tmp_path, angle, recipe)
-    monkeypatch.setattr(extract, "self_blend", spy)
+    monkeypatch.setattr(one_clip, "self_blend", spy)
     _, fake = crop_of(tmp_path, angle, recipe, self_blend=True)
     np.testing.assert_array_equal(fake, 255 - real)  # blended after the turn
     (face,) = seen
@@ -179,7 +179,7 @@ def test_a_photograph_that_was_turned_comes_back_level(shared_dir: Path, angle: 
     eyes = [turning @ (*eye, 1) for eye in ((203.0, 101.2), (246.7, 103.8))]  # seen by hand
     tilts = {}
     for align in (False, True):
-        _, _, into = extract._crop(image, face, CropRecipe(align=align, crop="head"))
+        _, _, into = one_clip._crop(image, face, CropRecipe(align=align, crop="head"))
         right, left = (into @ (*eye, 1) for eye in eyes)
         tilts[align] = float(np.degrees(np.arctan2(left[1] - right[1], left[0] - right[0])))
     assert tilts[False] == pytest.approx(angle + 3.4, abs=0.1)

@@ -14,9 +14,9 @@ from support.raw import Pool, write_frames
 from dfbench.faces.clip import FAKE, Clip, CropRecipe, recipe_values
 from dfbench.faces.crop import decode
 from dfbench.faces.detect import DetectorChoice, load_detector
-from dfbench.faces.extract import ALONE, extract_clip
 from dfbench.faces.face import Face
 from dfbench.faces.images import RGB
+from dfbench.faces.one_clip import ALONE, extract_clip
 from dfbench.faces.video import read_frames
 
 RECIPE = CropRecipe(detector="haar", frames=3, size=64, format="png", before=True)

@@ -16,7 +16,8 @@ from dfbench.errors import UserError
 from dfbench.faces import extract
 from dfbench.faces.clip import Clip, ClipResult, CropRecipe
 from dfbench.faces.detect import DetectorChoice, Face
-from dfbench.faces.extract import Task, extract_clip, extract_clips, read_shard, write_shard
+from dfbench.faces.extract import Task, extract_clips, read_shard, write_shard
+from dfbench.faces.one_clip import extract_clip
 
 NONE = DetectorChoice("none")
 RECIPE = CropRecipe(detector="none", frames=4, size=32)

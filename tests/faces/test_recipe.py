@@ -14,7 +14,8 @@ from dfbench.errors import UserError
 from dfbench.faces.clip import FAKE, REAL, Clip, CropRecipe
 from dfbench.faces.crop import recipe_box
 from dfbench.faces.detect import DetectorChoice, load_detector
-from dfbench.faces.extract import check_recipe, extract_clip, extract_clips, read_shard
+from dfbench.faces.extract import extract_clips, read_shard
+from dfbench.faces.one_clip import check_recipe, extract_clip
 from dfbench.faces.video import read_frames
 
 HAAR = load_detector(DetectorChoice("haar"))
