@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import urllib.parse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from dfbench.report.markdown_text import code, escape, relative, table_text
+from dfbench.report.markdown_text import code, escape, relative, table_text, target
 from dfbench.results.card import DatasetFingerprint, ResultCard
 from dfbench.results.store import SUFFIX, StoredCard
 
@@ -55,7 +54,7 @@ def provenance_table(
         shown = [f"{k} {versions[k]}" for k in ("dfbench", "jax", "python") if k in versions]
         body.append(
             [
-                f"[{escape(stored.path.name.removesuffix(SUFFIX))}]({urllib.parse.quote(where)})",
+                f"[{escape(stored.path.name.removesuffix(SUFFIX))}]({target(where)})",
                 numbers(card.datasets.train),
                 numbers(card.datasets.eval),
                 f"`{code(card.config_hash)}`",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import urllib.parse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -46,3 +47,9 @@ def relative(path: Path, folder: Path) -> str:
     if place != str(path.absolute()):
         return place
     return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def target(where: str) -> str:
+    """Return what `relative` gives as the target of a link."""
+    scheme, url, rest = where.rpartition("://")
+    return f"{scheme}{url}{urllib.parse.quote(rest)}"

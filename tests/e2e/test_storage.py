@@ -219,7 +219,7 @@ def test_mistakes_are_said_in_a_line(home: Home) -> None:
         (("leaderboard", "s3:/bench/runs"), "a slash is missing: s3://bench/runs"),
         (("verify", "s3://no-such-bucket/runs"), "there is no such bucket"),
         (("eval", "s3://bench/runs/none", "--eval", "synth_swap"), "no finished training"),
-        (("report", "s3://bench"), "results of"),
+        (("report", "s3://bench/nothing"), "no result card"),
         (("predict", "x.png", "--checkpoint", "s3://bench/runs/none"), "no such run"),
         (
             ("run", "--train", "synth_swap", "--runs-dir", "s3://no-such-bucket/runs"),
