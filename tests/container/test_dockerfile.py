@@ -139,15 +139,3 @@ def test_reading_a_dockerfile() -> None:
         p for p in ("a/b/c", "a/b/c.pyc", "a/c", "d") if replay.sent(PurePosixPath(p), patterns)
     ]
     assert kept == ["a/b/c"]
-
-
-@pytest.mark.slow
-def test_the_steps_without_an_engine(tmp_path: Path) -> None:
-    """Installs some 1.5 GB from the package index, then prepares a dataset as another user."""
-    done = subprocess.run(
-        [sys.executable, str(HERE / "replay.py")], capture_output=True, text=True, timeout=3600
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "dfbench --version: 0" in done.stdout
-    assert "dfbench prepare synth_swap: 0" in done.stdout
-    assert "apt-get" in done.stdout.partition("not replayed:")[2]
