@@ -17,12 +17,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-
-import numpy as np
-from jaxtyping import Shaped
+from typing import TYPE_CHECKING, TypeVar
 
 from dfbench.errors import UserError, one_line
+
+if TYPE_CHECKING:  # every command imports this module
+    import numpy as np
+    from jaxtyping import Shaped
 
 LOST = 4  # exit status where another process has ended
 MEET_SECONDS = 300  # all have to be there by then
@@ -170,6 +171,7 @@ def check_devices() -> None:
     if not several():
         return
     import jax
+    import numpy as np
 
     counts = _all(np.asarray(jax.local_device_count(), np.int32)).tolist()
     if len(set(counts)) > 1:
@@ -194,6 +196,8 @@ def decide(question: Callable[[], bool]) -> bool:
     """Ask in process 0 alone, and return its answer everywhere."""
     if not several():
         return question()
+    import numpy as np
+
     answer = np.asarray(question() if is_first() else False)
     return bool(_all(answer)[0])
 
@@ -224,6 +228,7 @@ def add_up(values: Shaped[np.ndarray, "*shape"]) -> Shaped[np.ndarray, "*shape"]
 
 
 def _all(values: Shaped[np.ndarray, " *own"]) -> Shaped[np.ndarray, " processes *own"]:
+    import numpy as np
     from jax.experimental import multihost_utils
 
     return np.asarray(multihost_utils.process_allgather(values))

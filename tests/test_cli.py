@@ -15,6 +15,7 @@ def test_help_and_datasets_import_nothing_heavy() -> None:
         "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
         "heavy = {'jax', 'flax', 'tensorflow_datasets', 'mediapipe', 'cv2', 'sklearn', 'grain'}\n"
+        "heavy |= {'numpy'}\n"
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
     for arguments in (["--help"], ["run", "--help"], ["datasets"], ["datasets", "--json"]):
