@@ -127,7 +127,7 @@ def test_the_second_machine_uses_all_of_it(home: Home, first: Ended) -> None:
 
 
 def test_pages_and_verdicts_from_the_url_are_those_of_the_folder(home: Home, first: Ended) -> None:
-    (folder,) = home.path.glob("first/remote/s3---bench-runs-*/work/files")
+    (folder,) = home.path.glob("first/remote/s3---bench-runs-*/*/files")
     local = home.call("first", "leaderboard", str(folder), "--out", "local")
     copied = home.call("third", "leaderboard", "s3://bench/runs", "--out", "copied")
     assert (local.code, copied.code) == (0, 0), copied.stderr
@@ -191,7 +191,7 @@ def test_a_training_that_is_killed_goes_on_on_another_machine(home: Home) -> Non
     done = home.run("seventh", *more, "--resume")
     assert done.code == 0, done.stderr
     one, two = (
-        read_history(next(home.path.glob(f"{name}/remote/*runs*/work/files/*-s5-*/metrics.jsonl")))
+        read_history(next(home.path.glob(f"{name}/remote/*runs*/*/files/*-s5-*/metrics.jsonl")))
         for name in ("sixth", "seventh")
     )
     # The rows have speeds: what is equal was not trained again.
