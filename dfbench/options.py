@@ -44,15 +44,20 @@ def data_options(parser: argparse.ArgumentParser) -> None:
 
 def setting_options(parser: argparse.ArgumentParser) -> None:
     """Add `--set`, and every setting with its default to the help."""
+    set_option(parser, "keys below")
+    parser.epilog = "settings and their defaults:\n" + "\n".join(
+        f"  {name} = {_plain(name, value)}" for name, value in _defaults()
+    )
+
+
+def set_option(parser: argparse.ArgumentParser, keys: str) -> None:
+    """Add `--set`; `keys` says where they are listed."""
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change a setting, for example --set optim.lr=1e-4 (repeatable; keys below)",
-    )
-    parser.epilog = "settings and their defaults:\n" + "\n".join(
-        f"  {name} = {_plain(name, value)}" for name, value in _defaults()
+        help=f"change a setting, for example --set optim.lr=1e-4 (repeatable; {keys})",
     )
 
 

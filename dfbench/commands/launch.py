@@ -222,13 +222,7 @@ def _target(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     options.protocol_option(sub)
-    sub.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change a setting (repeatable); `dfbench matrix --help` lists them",
-    )
+    options.set_option(sub, "`dfbench matrix --help` lists them")
     options.leak_option(sub)
     options.oracle_options(sub)
     sub.add_argument(

@@ -9,10 +9,8 @@ import pytest
 import yaml
 from jsonschema import ValidationError
 from support.jobset import check_jobset
-from support.launch import Fakes, Launch
+from support.launch import Fakes, Launch, Refused
 from support.shell import HOSTILE, check_script
-
-from dfbench import cli
 
 BASE = ("k8s", "--protocol", "tiny", "--image", "registry/dfbench:1")
 CLAIM = ("--pvc", "files")
@@ -240,18 +238,9 @@ def test_the_protocol_comes_along_as_it_is(launch: Launch, fakes: Fakes, tmp_pat
     ],
 )
 def test_wrong_input_is_one_line_and_nothing_is_written(
-    arguments: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    arguments: list[str], message: str, refused: Refused
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert cli.main(["launch", *BASE, *arguments]) == 2
-    printed = capsys.readouterr()
-    assert message in printed.err
-    assert printed.err.count("\n") == 1
-    assert not list(tmp_path.iterdir())
+    assert message in refused(*BASE, *arguments)
 
 
 def test_the_schema_of_a_jobset_refuses_what_it_does_not_know() -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from support.launch import Fakes, Launch
+from support.launch import Fakes, Launch, Refused
 from support.shell import check_script
 
 from dfbench import cli
@@ -37,19 +37,10 @@ BUCKET = ["--data-dir", "gs://b", "--runs-dir", "gs://b"]
     ],
 )
 def test_wrong_input_writes_nothing(
-    arguments: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    arguments: list[str], message: str, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("dfbench.launch.local.find_devices", lambda: ("cpu", 1))
-    assert cli.main(["launch", *arguments]) == 2
-    printed = capsys.readouterr()
-    assert message in printed.err
-    assert printed.err.count("\n") == 1
-    assert not list(tmp_path.iterdir())
+    assert message in refused(*arguments)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.launch import Fakes, Launch
+from support.launch import Fakes, Launch, Refused
 from support.shell import HOSTILE, PLACE, check_script
 
-from dfbench import cli
 from dfbench.launch import tpu_vm
 
 BASE = ("tpu-vm", "--protocol", "tiny", "--zone", "us-west4-a", "--accelerator-type", "v5e-8")
@@ -151,14 +150,5 @@ def test_values_reach_dfbench_as_they_are(launch: Launch, google: Fakes, tmp_pat
         ([*PLACES, "--zone", ""], "--zone: is empty"),
     ],
 )
-def test_wrong_input(
-    arguments: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert cli.main(["launch", *BASE, *arguments]) == 2
-    assert message in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+def test_wrong_input(arguments: list[str], message: str, refused: Refused) -> None:
+    assert message in refused(*BASE, *arguments)

@@ -12,6 +12,7 @@ from typing import Any
 from support.shell import write_fake
 
 Launch = Callable[..., Path]  # options to the folder of the job
+Refused = Callable[..., str]  # arguments that are refused to what is said
 
 
 class Fakes:
