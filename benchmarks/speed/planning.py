@@ -10,12 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
-import hashlib
-import importlib.metadata
 import json
-import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -23,30 +18,26 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
-
-import cv2
-import numpy as np
+from typing import TYPE_CHECKING
 
 from dfbench.config import DataConfig
 from dfbench.data.audit import find_overlap
 from dfbench.data.clips import clip_table
-from dfbench.data.pipeline import split_view, train_batches
+from dfbench.data.pipeline import train_batches
 from dfbench.data.prepare import prepare
 from dfbench.data.spec import parse_spec
-from dfbench.faces.clip import Clip, ClipResult, Crop, CropRecipe
-from dfbench.faces.detect import DetectorChoice
-from dfbench.faces.extract import Extract, plan, write_shard
-from dfbench.faces.hashing import BYTES
-from dfbench.progress import Progress
-from dfbench.results.environment import machine_name, machine_text
+from dfbench.data.view import split_view
 
-RESULTS = Path(__file__).resolve().parent / "results"
+if TYPE_CHECKING:
+    from benchmarks.speed.made_up import made_up, peak_mib
+    from benchmarks.speed.page import RESULTS, Limit, limits_table, page, table, write
+else:
+    from made_up import made_up, peak_mib
+    from page import RESULTS, Limit, limits_table, page, table, write
+
 PARTS, SIDE = 50, 16  # folders of the download; px of a made-up crop
 MOST_GROWTH = 2.0  # of seconds a clip, from the smallest size to the largest
 MOST_KIB = 12.0  # of memory for each further clip, with its crops
-
-Made = TypeVar("Made")
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -93,54 +84,7 @@ def _letters(number: int) -> str:
     return "".join(chr(ord("a") + int(digit)) for digit in f"{number:010d}")
 
 
-def made_up(crops: int, note: Callable[[str], None]) -> Extract:
-    """Return an extraction that plans as the real one does and then makes crops up."""
-
-    def extract(
-        clips: Sequence[Clip],
-        recipe: CropRecipe,
-        shard_dir: Path,
-        *,
-        detector: DetectorChoice,
-        jobs: int = 0,
-        progress: Progress | None = None,
-    ) -> list[Path]:
-        shards, *waves = plan(clips, recipe, shard_dir)
-        note("planned")
-        for task in (task for wave in waves for task in wave):
-            write_shard(task.shard, _result(task.clip, crops))
-        note("extracted")
-        return shards
-
-    return extract
-
-
-def _result(clip: Clip, crops: int) -> ClipResult:
-    found = []
-    for frame in range(crops):
-        seed = hashlib.sha256(f"{clip.video}#{frame}".encode()).digest()
-        pixels = np.resize(np.frombuffer(seed, np.uint8), (SIDE, SIDE, 3))
-        found.append(
-            Crop(
-                frame=frame,
-                time_s=float(frame),
-                box=(0.0, 0.0, 9.0, 9.0),
-                score=1.0,
-                image=cv2.imencode(".jpg", pixels)[1].tobytes(),
-                content=int.from_bytes(seed[:8]),
-                phash=(seed * 2)[:BYTES],
-            )
-        )
-    return ClipResult(video=clip.video, wanted=crops, crops=tuple(found))
-
-
 # --- measuring ------------------------------------------------------------------------------------
-
-
-def peak_mib() -> float:
-    """Return the most memory that this process has had."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def measure(clips: int, crops: int, root: Path) -> Figures:
@@ -209,27 +153,17 @@ def grows(sizes: Sequence[Figures]) -> tuple[float, float]:
     return seconds, 1024 * (last.peak_mib - first.peak_mib) / (last.clips - first.clips)
 
 
-def checks(seconds: float, kib: float) -> list[str]:
-    """Return a table of what is to stay flat."""
-    rows = [
-        ("seconds a clip, largest size / smallest", seconds, "x", MOST_GROWTH),
-        ("memory for each further clip", kib, " KiB", MOST_KIB),
-    ]
+def checks(sizes: Sequence[Figures]) -> list[Limit]:
+    """Return what is to stay flat."""
+    seconds, kib = grows(sizes)
     return [
-        "| figure | found | limit | met |",
-        "|---|---|---|---|",
-        *(
-            f"| {what} | {found:.2f}{unit} | at most {limit:g}{unit} | "
-            f"{'yes' if found <= limit else '**no**'} |"
-            for what, found, unit, limit in rows
-        ),
+        Limit("seconds a clip, largest size / smallest", seconds, MOST_GROWTH, "x"),
+        Limit("memory for each further clip", kib, MOST_KIB, " KiB"),
     ]
 
 
-def report(sizes: Sequence[Figures], given: Sequence[str], today: str) -> str:
-    """Return the page: what, on what, how, and the table."""
-    packages = ("dfbench", "tensorflow-datasets", "pyarrow", "grain")
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+def report(sizes: Sequence[Figures], given: Sequence[str]) -> str:
+    """Return the page: what, on what, how, and the tables."""
     heads = ["clips", "crops", "index and plan, s", "pack, s", "prepare again, s", "audit, s"]
     heads += ["first batch, s", "ms a clip, without audit", "after imports, MiB", "peak, MiB"]
     rows = [
@@ -239,19 +173,14 @@ def report(sizes: Sequence[Figures], given: Sequence[str], today: str) -> str:
         + [f"{one.start_mib:.0f}", f"{one.peak_mib:.0f}"]
         for one in sizes
     ]
-    lines = [
-        "# Planning at scale",
-        "",
-        f"- {today}; {machine_text()}",
-        f"- Python {platform.python_version()}, {versions}",
-        f"- `{' '.join(['python', 'benchmarks/speed/planning.py', *given])}`",
-        "- empty videos as DFDC's training parts have them, made-up crops; all but the decoding",
-        "",
-        *(f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rows)),
-        "",
-        *checks(*grows(sizes)),
-    ]
-    return "\n".join(lines) + "\n"
+    return page(
+        "Planning at scale",
+        "planning.py",
+        given,
+        ("dfbench", "tensorflow-datasets", "pyarrow", "grain"),
+        ["empty videos as DFDC's training parts have them, made-up crops; all but the decoding"],
+        [table(heads, rows), limits_table(checks(sizes))],
+    )
 
 
 def main(given: Sequence[str]) -> int:
@@ -274,15 +203,8 @@ def main(given: Sequence[str]) -> int:
             "two sizes of 600 clips at least, so that each part has all, of 1 crop or more"
         )
     sizes = [in_a_process(clips, options) for clips in sorted(set(options.clips))]
-    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    page = report(sizes, given, today)
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / f"{today}-planning-{machine_name()}.md"
-    path.write_text(page, encoding="utf-8")
-    print(page)
-    print(f"written: {path}")
-    seconds, kib = grows(sizes)
-    return 0 if seconds <= MOST_GROWTH and kib <= MOST_KIB else 1
+    write(report(sizes, given), "planning", options.output)
+    return 0 if all(limit.met for limit in checks(sizes)) else 1
 
 
 if __name__ == "__main__":
