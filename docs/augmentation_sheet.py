@@ -20,9 +20,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dfbench.config import AugmentConfig, DataConfig
-from dfbench.data.pipeline import LoadCrop, split_view
+from dfbench.data.crop_reader import CropReader
 from dfbench.data.prepare import prepare
 from dfbench.data.spec import parse_spec
+from dfbench.data.view import split_view
 from dfbench.models.inputs import SRM_LIMIT, srm_noise
 from dfbench.report.picture import DPI, GREY, save
 from dfbench.train.augment import augment, example_keys, to_unit
@@ -85,9 +86,9 @@ def rendered_pairs(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     wanted = {"frames": 2, "crop_size": SIDE, "format": "png", "before": True, "margin": 1.4}
     data = DataConfig(size="tiny", detector="haar", **wanted)  # type: ignore[arg-type]
     view = split_view([prepare(spec, data, data_dir=folder)], "train")
-    load = LoadCrop(view)
-    real, fake = (load.map(int(np.flatnonzero(view.labels == label)[0])) for label in (0, 1))
-    return real["image"], fake["image"]
+    reader = CropReader(view)
+    real, fake = (reader.image(int(np.flatnonzero(view.labels == n)[0])) for n in (0, 1))
+    return real, fake
 
 
 def augmented(crop: np.ndarray, settings: Settings, count: int) -> list[np.ndarray]:

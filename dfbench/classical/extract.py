@@ -23,8 +23,9 @@ from jaxtyping import Int, Shaped
 
 from dfbench.classical.features import FeatureRecipe, Features, Models, crop_features
 from dfbench.classical.landmarks import face_box
-from dfbench.data.pipeline import LoadCrop, SplitView
+from dfbench.data.crop_reader import CropReader
 from dfbench.data.prepared import column
+from dfbench.data.view import SplitView
 from dfbench.degradations import Degradation
 from dfbench.faces.clip import CropRecipe
 from dfbench.locks import one_at_a_time
@@ -72,8 +73,8 @@ def extract_features(
         degraded = _degraded(one, own, degradation)
         key = _key(recipe, dataset.manifest.recipe, content, degraded)
         path = folder / f"{view.split}-{recipe.name}-{key}.npz"
-        load = LoadCrop(one, degradation)
-        work = _Work(load, own, content, recipe, models, dataset.manifest.recipe)
+        reader = CropReader(one, degradation)
+        work = _Work(reader, own, content, recipe, models, dataset.manifest.recipe)
         title = f"{recipe.name.replace('_', ' and ')} of {dataset.name}, {view.split}"
         title += f", {degradation.text}" if degradation else ""
         found.append(_cached(path, work, jobs, title, reporter))
@@ -115,7 +116,7 @@ def _key(
 class _Work:
     """What a process needs to make features."""
 
-    load: LoadCrop
+    reader: CropReader
     rows: Rows
     content: Shaped[np.ndarray, " n"]
     recipe: FeatureRecipe
@@ -128,7 +129,7 @@ class _Work:
         if not path.is_file() or _read(path) is None:
             features = [
                 crop_features(
-                    self.load.map(int(row))["image"],
+                    self.reader.image(int(row)),
                     self.recipe,
                     self.models,
                     self.crop,

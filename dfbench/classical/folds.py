@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int, Int32, Shaped
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from dfbench.data.pipeline import SplitView
+from dfbench.data.view import SplitView
 from dfbench.errors import UserError
 
 Fold = tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dfbench.data.prepared import Prepared, column
-from dfbench.data.records import open_split
+from dfbench.data.records import EncodedFaces
 from dfbench.errors import UserError
 from dfbench.faces.clip import SPLITS
 from dfbench.progress import Progress
@@ -60,14 +60,14 @@ def _write(datasets: Sequence[Prepared], out: Path, progress: Progress | None) -
             if not len(table):
                 continue
             suffix = SUFFIXES[dataset.manifest.recipe.format]
-            source = open_split(dataset.folder, split)
+            source = EncodedFaces(dataset.folder, split)
             for position, video, frame, label in zip(
                 *(column(table, name) for name in ("position", "video", "frame", "label")),
                 strict=True,
             ):
                 name = f"{_plain(f'{dataset.name}/{video}')}_{position:07d}_f{frame:06d}"
                 path = out / split / f"{name}{suffix}"
-                path.write_bytes(source[int(position)]["face"])
+                path.write_bytes(source.face(int(position)))
                 path.with_suffix(".txt").write_text(f"{label}\n", encoding="utf-8")
                 lines.append(f"{split}/{path.name} {label}\n")
                 done += 1

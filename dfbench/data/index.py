@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from dfbench.data.nearest import Vectors
-from dfbench.data.pipeline import SplitView
 from dfbench.data.prepared import column
+from dfbench.data.view import SplitView
 from dfbench.paths import slug
 from dfbench.progress import SILENT, Reporter
 

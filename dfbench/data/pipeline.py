@@ -8,125 +8,44 @@ uint8 until they are on the device.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import grain
 import jaxtyping as jt
+import joblib
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from dfbench.config import Balance
-from dfbench.data.degrade import degrade, noise_of
-from dfbench.data.prepared import Prepared, column
-from dfbench.data.records import open_split
-from dfbench.data.spec import PATH_DATASETS
+from dfbench.data.crop_reader import CropReader
+from dfbench.data.view import SplitView
 from dfbench.degradations import Degradation
 from dfbench.errors import UserError
-from dfbench.faces.clip import Split
-from dfbench.faces.crop import decode
 from dfbench.processes import Share, own_share
+
+MOST_AHEAD = 2**30  # bytes of batches that are made ahead, about
 
 Batch = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class SplitView:
-    """One split of one or more prepared datasets (a union), as one list of crops."""
+class _Load(grain.transforms.Map):  # type: ignore[misc]
+    """Rows of a split -> a batch of them, filled up to `size` by rows of mask 0."""
 
-    datasets: tuple[Prepared, ...]
-    split: Split
-    tables: tuple[pa.Table, ...]
+    def __init__(self, view: SplitView, size: int, degradation: Degradation | None = None) -> None:
+        self._reader, self._labels = CropReader(view, degradation), view.labels
+        self._size = size
 
-    def __len__(self) -> int:
-        return sum(len(table) for table in self.tables)
-
-    @property
-    def labels(self) -> jt.Int32[np.ndarray, " n"]:
-        """Label of each crop."""
-        return np.concatenate([column(t, "label") for t in self.tables]).astype(np.int32)
-
-    @property
-    def dataset(self) -> jt.Shaped[np.ndarray, " n"]:
-        """Name of each crop's dataset."""
-        sizes = [len(table) for table in self.tables]
-        return np.repeat([dataset.name for dataset in self.datasets], sizes)
-
-    @property
-    def video_keys(self) -> jt.Shaped[np.ndarray, " n"]:
-        """Dataset and video of each crop, as one text."""
-        return np.char.add(np.char.add(self.dataset, " "), self.text("video"))
-
-    @property
-    def source(self) -> jt.Shaped[np.ndarray, " n"]:
-        """Name of the download that each crop is from: a dataset may be made of several."""
-        names = []
-        for dataset, table in zip(self.datasets, self.tables, strict=True):
-            if dataset.manifest.name in PATH_DATASETS:
-                names.append(np.full(len(table), dataset.name))
-            else:
-                names.append(column(pa.table({"v": _first_part(table["video"])}), "v"))
-        return np.concatenate(names)
-
-    def text(self, name: str) -> jt.Shaped[np.ndarray, " n"]:
-        """Return a text column of each crop."""
-        return np.concatenate([column(t, name) for t in self.tables])
-
-    def numbers(self, name: str) -> jt.Num[np.ndarray, " n"]:
-        """Return a numeric column of each crop."""
-        return np.concatenate([column(t, name) for t in self.tables])
-
-
-def split_view(datasets: Sequence[Prepared], split: Split) -> SplitView:
-    """Open a split of the union of `datasets`.
-
-    Raises:
-      UserError: the split holds no crop.
-    """
-    tables = tuple(d.frames(split) for d in datasets)
-    view = SplitView(tuple(datasets), split, tables)
-    if not len(view):
-        names = ", ".join(d.name for d in datasets)
-        raise UserError(f"{names}: the split '{split}' holds no face crop")
-    return view
-
-
-class LoadCrop(grain.transforms.Map):  # type: ignore[misc]
-    """Row of a split -> decoded crop, degraded if asked for, with its label and row."""
-
-    def __init__(self, view: SplitView, degradation: Degradation | None = None) -> None:
-        self._folders = tuple(str(d.folder) for d in view.datasets)
-        self._split = view.split
-        starts = np.cumsum([0, *(len(t) for t in view.tables)])
-        self._starts: jt.Int[np.ndarray, " datasets+1"] = starts
-        self._positions = np.concatenate([column(t, "position") for t in view.tables])
-        self._labels = view.labels
-        self._sources: list[Any] = []
-        self._degradation = degradation
-        if degradation is not None:
-            self._names = tuple(d.name for d in view.datasets)
-            self._videos, self._frames = view.text("video"), view.numbers("frame")
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_sources": []}  # file handles stay in their process
-
-    def map(self, row: int) -> Batch:
-        """Read and decode one crop."""
-        if not self._sources:
-            self._sources = [open_split(folder, self._split) for folder in self._folders]
-        dataset = int(np.searchsorted(self._starts, row, side="right")) - 1
-        record = self._sources[dataset][int(self._positions[row])]
-        frames = [decode(record[name]) for name in ("face", "face_before") if name in record]
-        if self._degradation is not None:
-            rng = noise_of(self._names[dataset], str(self._videos[row]), int(self._frames[row]))
-            frames = [degrade(frame, self._degradation, rng) for frame in frames]
+    def map(self, rows: jt.Int[np.ndarray, " n"]) -> Batch:
+        """Read and decode."""
+        batch = {
+            "label": self._labels[rows],
+            "index": rows.astype(np.int32),
+            "mask": np.ones(len(rows), np.float32),
+        }
         return {
-            "image": frames[0] if len(frames) == 1 else np.concatenate(frames, axis=2),
-            "label": self._labels[row],
-            "index": np.int32(row),
-            "mask": np.float32(1),
+            "image": self._reader.images(rows, self._size),
+            **{name: _filled(values, self._size) for name, values in batch.items()},
         }
 
 
@@ -158,8 +77,8 @@ def train_batches(
     dataset = grain.MapDataset.mix(shuffled, weights=weights) if len(parts) > 1 else shuffled[0]
     if share.parts > 1:
         dataset = _Share(dataset, batch_size, share)
-    dataset = dataset.map(LoadCrop(view)).batch(own, drop_remainder=True)
-    return iter(_iterable(dataset, workers))
+    dataset = dataset.batch(own, drop_remainder=True).map(_Load(view, own))
+    return iter(_iterable(dataset, _bytes(view, own), workers))
 
 
 class _Share(grain.MapDataset):  # type: ignore[misc]
@@ -215,18 +134,18 @@ def _parts(view: SplitView, balance: Balance, mix: Mapping[str, float]) -> list[
     return parts
 
 
-def _first_part(videos: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.list_element(pc.split_pattern(videos, "/", max_splits=1), 0)
-
-
 def _shuffled(rows: jt.Int[np.ndarray, " n"], seed: int) -> grain.MapDataset:
     # Every epoch has its own order.
-    source = grain.MapDataset.source([int(row) for row in rows])
-    return source.seed(seed).shuffle().repeat(num_epochs=None)
+    return grain.MapDataset.source(rows).seed(seed).shuffle().repeat(num_epochs=None)
 
 
-def _iterable(dataset: grain.MapDataset, workers: int) -> grain.IterDataset:
-    iterable = dataset.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=4))
+def _iterable(dataset: grain.MapDataset, size: int, workers: int) -> grain.IterDataset:
+    """Make batches of `size` bytes ahead: by a thread a core, or by processes with some each."""
+    parts = max(workers, 1)
+    threads = max(1, min(-(-joblib.cpu_count() // parts), MOST_AHEAD // size // parts))
+    iterable = dataset.to_iter_dataset(
+        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1)
+    )
     if workers:
         from absl import flags
 
@@ -234,6 +153,11 @@ def _iterable(dataset: grain.MapDataset, workers: int) -> grain.IterDataset:
             flags.FLAGS.mark_as_parsed()  # Grain's workers want absl's flags, we use none
         iterable = iterable.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
     return iterable
+
+
+def _bytes(view: SplitView, batch_size: int) -> int:
+    recipe = view.datasets[0].manifest.recipe
+    return batch_size * recipe.size**2 * (6 if recipe.before else 3)
 
 
 def eval_batches(
@@ -253,24 +177,25 @@ def eval_batches(
     """
     share = share or own_share()
     own = share.size(batch_size)
-    rows = [n for n in range(len(view)) if n % batch_size // own == share.part]
-    if not rows:
+    rows = np.arange(len(view))
+    rows = rows[rows % batch_size // own == share.part]
+    if not len(rows):
         return
-    dataset = grain.MapDataset.source(rows).map(LoadCrop(view, degradation))
-    for batch in _iterable(dataset.batch(own, drop_remainder=False), workers):
-        yield pad_batch(batch, own)
+    dataset = grain.MapDataset.source(rows).batch(own, drop_remainder=False)
+    dataset = dataset.map(_Load(view, own, degradation))
+    yield from _iterable(dataset, _bytes(view, own), workers)
 
 
 def pad_batch(batch: Batch, batch_size: int) -> Batch:
     """Fill a batch up to `batch_size` with rows of mask 0."""
-    lacking = batch_size - len(batch["label"])
-    if not lacking:
-        return batch
+    return {name: _filled(values, batch_size) for name, values in batch.items()}
 
-    def fill(values: np.ndarray) -> np.ndarray:
-        return np.concatenate([values, np.zeros((lacking, *values.shape[1:]), values.dtype)])
 
-    return {name: fill(values) for name, values in batch.items()}
+def _filled(values: np.ndarray, size: int) -> np.ndarray:
+    if len(values) == size:
+        return values
+    missing = np.zeros((size - len(values), *values.shape[1:]), values.dtype)
+    return np.concatenate([values, missing])
 
 
 def class_weights(

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from dfbench.data.prepared import Prepared, column
-from dfbench.data.records import open_split
+from dfbench.data.records import EncodedFaces
 from dfbench.faces.clip import SPLITS, recipe_values
 from dfbench.results.coverage import coverage_warnings
 
@@ -186,16 +186,17 @@ def _crops(summary: Summary, prepared: Prepared) -> list[str]:
         table = prepared.frames(split)
         if not len(table):
             continue
-        source = open_split(prepared.folder, split)
+        source = EncodedFaces(prepared.folder, split)
         manipulations, videos = column(table, "manipulation"), column(table, "video")
+        positions, frames = column(table, "position"), column(table, "frame")
         for name in sorted(set(manipulations), key=lambda name: (name != "real", name)):
             rows = np.flatnonzero(manipulations == name)
             chosen = rows[np.linspace(0, len(rows) - 1, min(_SHOWN, len(rows))).round().astype(int)]
             images = []
             for row in chosen:
-                record = source[int(column(table, "position")[row])]
-                data = base64.b64encode(record["face"]).decode()
-                label = _text(f"{videos[row]}, frame {record['frame']}")
+                face = source.face(int(positions[row]))
+                data = base64.b64encode(face).decode()
+                label = _text(f"{videos[row]}, frame {frames[row]}")
                 images.append(
                     f"<img src='data:{kind};base64,{data}' alt='{label}' title='{label}'>"
                 )

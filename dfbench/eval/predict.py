@@ -4,21 +4,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import jax
 import numpy as np
 from flax import nnx
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from dfbench.errors import UserError
 from dfbench.models.cam import evidence
 from dfbench.models.registry import ModelSpec
 from dfbench.processes import add_up
 from dfbench.progress import Progress
+from dfbench.train.ahead import AHEAD
 from dfbench.train.augment import prepare_images
-from dfbench.train.parallel import Batch, pmap_predict
+from dfbench.train.parallel import Batch, pmap_predict, replicate
 from dfbench.train.state import Networks, TrainState
 
 Output = Literal["logits", "features", "evidence"]
@@ -106,19 +108,14 @@ def _outputs(
     count = len(jax.local_devices()[:devices])
     run = _compiled(networks.graphdef_eval, networks.spec, count, output)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
+    variables = replicate(variables, count)
     outputs = np.zeros((n,) if output == "logits" else (n, 0), np.float32)
     seen = np.zeros(n, np.int32)
-    size = 0
-    for batch in batches:
-        images, indices = np.asarray(batch["image"]), np.asarray(batch["index"])
-        size = max(size, -(-len(images) // count) * count)
-        padding = [(0, size - len(images))] + [(0, 0)] * 3
-        values = run(variables, {"image": np.pad(images, padding)})[: len(images)]
-        real = np.asarray(batch["mask"]) > 0
+    for values, indices in _in_turn(run, variables, batches, count):
         if outputs.shape[1:] != values.shape[1:]:
             outputs = np.zeros((n, *values.shape[1:]), np.float32)
-        outputs[indices[real]] = values[real]
-        np.add.at(seen, indices[real], 1)
+        outputs[indices] = values
+        np.add.at(seen, indices, 1)
         if progress is not None:
             progress(int(seen.sum()), n)
     outputs, seen = add_up(outputs), add_up(seen)
@@ -130,6 +127,36 @@ def _outputs(
     return outputs
 
 
+def _in_turn(
+    run: Callable[[Any, Batch], Callable[[], np.ndarray]],
+    variables: Any,
+    batches: Iterable[Batch],
+    devices: int,
+) -> Iterator[tuple[Float[np.ndarray, "real ..."], Int[np.ndarray, " real"]]]:
+    """Yield the outputs of each batch and the indices they belong to, without the padding.
+
+    They are read late, so that the devices never wait for this process.
+    """
+    size, waiting = 0, deque[tuple[Callable[[], np.ndarray], Batch]]()
+
+    def read() -> tuple[np.ndarray, np.ndarray]:
+        outputs, batch = waiting.popleft()
+        real = np.flatnonzero(np.asarray(batch["mask"]) > 0)
+        return outputs()[real], np.asarray(batch["index"])[real]
+
+    for batch in batches:
+        images = np.asarray(batch["image"])
+        size = max(size, -(-len(images) // devices) * devices)
+        if len(images) < size:
+            images = np.pad(images, [(0, size - len(images)), (0, 0), (0, 0), (0, 0)])
+        facts = {name: batch[name] for name in ("mask", "index")}
+        waiting.append((run(variables, {"image": images}), facts))
+        if len(waiting) > AHEAD:
+            yield read()
+    while waiting:
+        yield read()
+
+
 class _NoHead(nnx.Module):
     def __call__(self, features: jax.Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:
         del rngs
@@ -139,7 +166,7 @@ class _NoHead(nnx.Module):
 @functools.lru_cache(maxsize=8)
 def _compiled(
     graphdef: nnx.GraphDef[Any], spec: ModelSpec, devices: int, output: Output
-) -> Callable[[Any, Batch], np.ndarray]:
+) -> Callable[[Any, Batch], Callable[[], np.ndarray]]:
     def device_predict(variables: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
         model = nnx.merge(
             graphdef,

@@ -98,9 +98,15 @@ def resize(image: RGB, size: int) -> RGB:
 
 
 def decode(data: bytes) -> RGB:
-    """Decode what `encode` returned."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    """Decode what `encode` returned.
+
+    Raises:
+      ValueError: it is something else.
+    """
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise ValueError("no picture that OpenCV can decode")
+    return np.asarray(image, np.uint8)
 
 
 def encode(image: RGB, recipe: CropRecipe) -> bytes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import jax
 import numpy as np
@@ -18,9 +18,10 @@ from dfbench.errors import UserError
 from dfbench.processes import decide, first_does, own_share
 from dfbench.progress import Progress
 from dfbench.train import checkpoint
+from dfbench.train.ahead import Ahead, BatchIterator
 from dfbench.train.checkpoint import BEST, LAST, Checkpoint
 from dfbench.train.history import History
-from dfbench.train.parallel import check_batch_size, pmap_train_step
+from dfbench.train.parallel import check_batch_size, place, pmap_train_step
 from dfbench.train.state import (
     Networks,
     TrainState,
@@ -34,19 +35,6 @@ from dfbench.train.step import make_train_step
 LOG_EVERY = 10  # steps
 
 SelectedBy = Literal["val video AUC", "val loss"]
-
-
-class BatchIterator(Protocol):
-    """Endless training batches, as Grain's `DatasetIterator` gives them."""
-
-    def __next__(self) -> Mapping[str, np.ndarray]:
-        """Return the next batch: image, label, index, mask."""
-
-    def get_state(self) -> Any:
-        """Return the position, JSON-able or bytes."""
-
-    def set_state(self, state: Any) -> None:
-        """Go back to a position."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +196,7 @@ class _Loop:
         run_dir: Path,
         progress: Progress | None,
     ) -> None:
-        self.config, self.batches, self.run_dir = config, batches, run_dir
+        self.config, self.run_dir = config, run_dir
         self.steps_per_epoch, self.class_weights = steps_per_epoch, class_weights
         self.validate, self.progress = validate, progress
         self.phases = phases_of(config)
@@ -218,7 +206,8 @@ class _Loop:
         self.keep_epochs = False
         self.saved: Callable[[], None] = lambda: None
         own = own_share().size(config.training.batch_size)
-        self.seed = np.full(own, config.seed, np.int32)
+        seed = np.full(own, config.seed, np.int32)
+        self.batches = Ahead(batches, lambda batch: place({**batch, "seed": seed}))
         self.pending: tuple[int, dict[str, jax.Array]] | None = None  # metrics not yet read
 
     def begin(self, resume: bool, start: Callable[[TrainState], TrainState] | None) -> None:
@@ -291,8 +280,7 @@ class _Loop:
         every = self.config.training.checkpoint_steps
         while self.marks.step < end:
             # The device works on this step while the metrics of the one before are read.
-            batch = {**next(self.batches), "seed": self.seed}
-            self.state, metrics = self.step(self.state, batch)
+            self.state, metrics = self.step(self.state, next(self.batches))
             self._read_pending()
             self.marks.step += 1
             self.pending = (self.marks.step, metrics)

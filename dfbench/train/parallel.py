@@ -26,7 +26,7 @@ from dfbench.processes import own_share
 AXIS = "batch"
 State = TypeVar("State")
 Result = TypeVar("Result")
-Batch = Mapping[str, Shaped[np.ndarray, "batch ..."]]
+Batch = Mapping[str, Shaped[np.ndarray | jax.Array, "batch ..."]]
 
 
 def check_batch_size(batch_size: int, devices: int | None = None) -> None:
@@ -62,6 +62,16 @@ def split(batch: Batch, devices: int) -> dict[str, Shaped[np.ndarray, "device sh
     return {k: np.asarray(v).reshape(devices, -1, *v.shape[1:]) for k, v in batch.items()}
 
 
+def place(batch: Batch, devices: int | None = None) -> dict[str, jax.Array]:
+    """Send each device its share of a batch, without waiting; a no-op if it is there already."""
+    if all(isinstance(values, jax.Array) for values in batch.values()):
+        return dict(batch)  # type: ignore[arg-type]
+    chosen = jax.local_devices()[:devices]
+    sharding = NamedSharding(Mesh(np.asarray(chosen), (AXIS,)), PartitionSpec(AXIS))
+    placed: dict[str, jax.Array] = jax.device_put(split(batch, len(chosen)), sharding)
+    return placed
+
+
 def replicate(state: State, devices: int | None = None) -> State:
     """Put a copy on each device, as a step returns it; a no-op if it is there already.
 
@@ -79,18 +89,19 @@ def pmap_train_step(
     """Run the per-device `step(state, batch)` on all devices, or this process's first `devices`.
 
     State and result must be equal on all devices, and come back as one copy. `batch` is this
-    process's share.
+    process's share. The memory of the state that goes in is used for the one that comes out.
     """
     local = jax.local_devices()[:devices]
     # Device d of process p sees what device p * local + d of one process would.
     everywhere = sorted(jax.devices(), key=lambda one: (one.process_index, one.id))
     chosen = everywhere if devices is None else local
-    mapped = jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, devices=chosen)
+    mapped = jax.pmap(
+        step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, devices=chosen, donate_argnums=0
+    )
 
     def run(state: State, batch: Batch) -> tuple[State, Result]:
-        result: tuple[State, Result] = mapped(
-            replicate(state, len(local)), split(batch, len(local))
-        )
+        placed = replicate(state, len(local)), place(batch, len(local))
+        result: tuple[State, Result] = mapped(*placed)
         return result
 
     return run
@@ -98,15 +109,21 @@ def pmap_train_step(
 
 def pmap_predict(
     predict: Callable[[State, Any], jax.Array], *, devices: int | None = None
-) -> Callable[[State, Batch], Shaped[np.ndarray, "batch ..."]]:
-    """Run the per-device `predict(state, batch)`; the shares are joined along the first axis."""
+) -> Callable[[State, Batch], Callable[[], Shaped[np.ndarray, "batch ..."]]]:
+    """Run the per-device `predict(state, batch)`; the shares are joined along the first axis.
+
+    What comes back waits for the devices when it is called.
+    """
     chosen = jax.local_devices()[:devices]
     mapped = jax.pmap(predict, axis_name=AXIS, in_axes=(None, 0), out_axes=0, devices=chosen)
 
-    def run(state: State, batch: Batch) -> np.ndarray:
-        placed = replicate(state, len(chosen))
-        shares = np.asarray(mapped(placed, split(batch, len(chosen))))
-        return shares.reshape(-1, *shares.shape[2:])
+    def run(state: State, batch: Batch) -> Callable[[], np.ndarray]:
+        shares = mapped(replicate(state, len(chosen)), place(batch, len(chosen)))
+
+        def joined() -> np.ndarray:
+            return np.asarray(shares).reshape(-1, *shares.shape[2:])
+
+        return joined
 
     return run
 

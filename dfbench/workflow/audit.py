@@ -14,9 +14,9 @@ from dfbench.data.alike import ALIKE, NEAR
 from dfbench.data.audit import TITLES, Features, Finding, Overlap, Place, find_overlap
 from dfbench.data.clips import clip_table, middle_crops
 from dfbench.data.nearest import Vectors
-from dfbench.data.pipeline import SplitView
 from dfbench.data.prepared import Prepared
-from dfbench.data.records import open_split
+from dfbench.data.records import EncodedFaces
+from dfbench.data.view import SplitView
 from dfbench.errors import UserError, system_errors
 from dfbench.faces.clip import Split
 from dfbench.faces.crop import decode
@@ -182,4 +182,4 @@ def _strips(
 
 def _crop(datasets: Sequence[Prepared], place: Place) -> RGB:
     (folder,) = [d.folder for d in datasets if d.name == place.dataset]
-    return decode(open_split(folder, place.split)[place.position]["face"])
+    return decode(EncodedFaces(folder, place.split).face(place.position))

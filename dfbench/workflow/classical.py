@@ -25,8 +25,8 @@ from dfbench.classical.search import Found, search
 from dfbench.classical.sift import BagOfWords
 from dfbench.config import RunConfig, TrainingConfig, training_hash, write_toml
 from dfbench.data.clips import clip_table
-from dfbench.data.pipeline import SplitView, split_view
 from dfbench.data.prepared import Prepared
+from dfbench.data.view import SplitView, split_view
 from dfbench.degradations import Degradation
 from dfbench.errors import UserError
 from dfbench.eval.metrics import video_auc_of

@@ -10,7 +10,7 @@ from typing import Any
 from dfbench.config import DataConfig
 from dfbench.data.keys import clip_key
 from dfbench.data.prepared import column
-from dfbench.data.records import open_split
+from dfbench.data.records import EncodedFaces
 from dfbench.faces.clip import Split
 from dfbench.faces.crop import decode
 from dfbench.faces.images import RGB
@@ -48,12 +48,12 @@ def read_crops(
         table = dataset.frames(split)
         if not len(table):
             continue
-        records = open_split(dataset.folder, split)
+        records = EncodedFaces(dataset.folder, split)
         names = ("position", "video", "frame", "label")
         for position, video, frame, label in zip(*(column(table, n) for n in names), strict=True):
             yield CropImage(
                 video=clip_key(dataset.name, str(video)),
                 frame=int(frame),
                 label=int(label),
-                image=decode(records[int(position)]["face"]),
+                image=decode(records.face(int(position))),
             )

@@ -16,7 +16,8 @@ from jaxtyping import UInt8
 from dfbench.config import ModelConfig, RunConfig, needs_before, read_toml
 from dfbench.data.index import indexed_vectors
 from dfbench.data.nearest import Vectors
-from dfbench.data.pipeline import Batch, SplitView, eval_batches
+from dfbench.data.pipeline import Batch, eval_batches
+from dfbench.data.view import SplitView
 from dfbench.errors import UserError
 from dfbench.faces import harris
 from dfbench.faces.crop import cut, inner_square, resize

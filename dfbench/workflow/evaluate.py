@@ -17,8 +17,9 @@ import numpy as np
 from dfbench.classical.catalog import is_classical
 from dfbench.config import RunConfig, ScoringConfig, config_hash, read_toml, to_dict
 from dfbench.data.keys import person_key
-from dfbench.data.pipeline import SplitView, eval_batches, split_view
+from dfbench.data.pipeline import eval_batches
 from dfbench.data.prepared import Prepared
+from dfbench.data.view import SplitView, split_view
 from dfbench.degradations import Degradation, parse_degradations
 from dfbench.errors import UserError
 from dfbench.eval.measure import METRIC_NAMES, measure

@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Float
 
 from dfbench.config import RunConfig
-from dfbench.data.pipeline import SplitView, eval_batches, split_view
+from dfbench.data.pipeline import eval_batches
 from dfbench.data.prepared import Prepared
+from dfbench.data.view import SplitView, split_view
 from dfbench.eval.metrics import video_auc_of
 from dfbench.eval.predict import predict
 from dfbench.eval.scores import score_table

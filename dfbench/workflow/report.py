@@ -14,7 +14,7 @@ import tomli_w
 
 from dfbench.config import ScoringConfig, from_dict
 from dfbench.data.prepared import MARKER, Prepared, load_prepared
-from dfbench.data.records import open_split
+from dfbench.data.records import EncodedFaces
 from dfbench.errors import UserError, one_line, system_errors
 from dfbench.eval.samples import Scores
 from dfbench.eval.scores import read_scores
@@ -229,8 +229,8 @@ def _crops(
         mine = [row for row in rows if table.dataset[row] == name]
         if not mine:
             continue
-        records = open_split(prepared.folder, SPLIT)
+        records = EncodedFaces(prepared.folder, SPLIT)
         for row in mine:
-            encoded = bytes(records[places[row].position]["face"])
+            encoded = records.face(places[row].position)
             crops[row] = Crop(encoded, prepared.manifest.recipe.format, decode(encoded))
     return crops

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +13,9 @@ from jaxtyping import Int, UInt8
 from dfbench.config import DataConfig
 from dfbench.data.clips import middle_crops
 from dfbench.data.nearest import Metric, Vectors, most_similar
-from dfbench.data.pipeline import SplitView
 from dfbench.data.prepared import Prepared
-from dfbench.data.records import open_split
+from dfbench.data.records import EncodedFaces
+from dfbench.data.view import SplitView
 from dfbench.errors import UserError, system_errors
 from dfbench.faces.clip import SPLITS, Split
 from dfbench.progress import SILENT, Reporter
@@ -115,7 +114,7 @@ class Pool:
         side = self.datasets[0].manifest.recipe.size
         asked = self.describer.of_images(queries, side)
         at, similarity = most_similar(self.vectors, asked, metric, top=top, groups=self.clip)
-        sources: dict[tuple[str, Split], Any] = {}
+        sources: dict[tuple[str, Split], EncodedFaces] = {}
         return [
             [
                 self._match(place + 1, int(row), float(value), sources)
@@ -126,14 +125,14 @@ class Pool:
         ]
 
     def _match(
-        self, rank: int, row: int, similarity: float, sources: dict[tuple[str, Split], Any]
+        self, rank: int, row: int, similarity: float, sources: dict[tuple[str, Split], EncodedFaces]
     ) -> Match:
         (crop,) = self.crops.slice(row, 1).to_pylist()
         position, where = crop.pop("position"), (crop["dataset"], crop["split"])
         if where not in sources:
             (folder,) = [d.folder for d in self.datasets if d.name == crop["dataset"]]
-            sources[where] = open_split(folder, crop["split"])
-        face = sources[where][position]["face"]
+            sources[where] = EncodedFaces(folder, crop["split"])
+        face = sources[where].face(position)
         return Match(rank=rank, similarity=similarity, face=face, **crop)
 
 

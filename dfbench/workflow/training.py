@@ -16,14 +16,9 @@ import pyarrow as pa
 from dfbench.classical.catalog import is_classical
 from dfbench.config import RunConfig, total_epochs, training_hash, write_toml
 from dfbench.data.clips import clip_table
-from dfbench.data.pipeline import (
-    SplitView,
-    class_weights,
-    eval_batches,
-    split_view,
-    train_batches,
-)
+from dfbench.data.pipeline import class_weights, eval_batches, train_batches
 from dfbench.data.prepared import Prepared
+from dfbench.data.view import SplitView, split_view
 from dfbench.errors import UserError
 from dfbench.eval.metrics import video_auc_of
 from dfbench.eval.predict import predict

@@ -13,7 +13,8 @@ from dfbench.classical import extract
 from dfbench.classical.extract import extract_features
 from dfbench.classical.features import FeatureRecipe, Features, Models, crop_features
 from dfbench.config import AugmentConfig
-from dfbench.data.pipeline import LoadCrop, SplitView, split_view
+from dfbench.data.crop_reader import CropReader
+from dfbench.data.view import SplitView, split_view
 from dfbench.degradations import Degradation
 from dfbench.progress import Reporter
 
@@ -62,11 +63,9 @@ def test_features_come_in_the_order_of_the_crops(
 ) -> None:
     features = _extract(view, tmp_path)
     assert len(features) == len(view) == len(made)
-    load = LoadCrop(view)
+    reader = CropReader(view)
     for row in (0, 7, 8, len(view) - 1):  # of both datasets, and at the edge of a part
-        one = crop_features(
-            load.map(row)["image"], SIFT, Models(), view.datasets[0].manifest.recipe, 0
-        )
+        one = crop_features(reader.image(row), SIFT, Models(), view.datasets[0].manifest.recipe, 0)
         np.testing.assert_array_equal(features.ragged()[row], one.values)
 
 
@@ -151,9 +150,9 @@ def test_degraded_crops_have_features_of_their_own(
     clean, noisy = extracted(None), extracted(Degradation("noise", 20))
     assert len(made) == 2 * len(view)
     assert not np.array_equal(clean.values, noisy.values)
-    load = LoadCrop(view, Degradation("noise", 20))
+    reader = CropReader(view, Degradation("noise", 20))
     row = len(view) - 1  # of the second dataset: noise belongs to the clip, not to the row
-    one = crop_features(load.map(row)["image"], SIFT, Models(), view.datasets[1].manifest.recipe, 0)
+    one = crop_features(reader.image(row), SIFT, Models(), view.datasets[1].manifest.recipe, 0)
     np.testing.assert_array_equal(noisy.ragged()[row], one.values)
     _assert_same(extracted(Degradation("noise", 20)), noisy)
     _assert_same(extracted(None), clean)

@@ -13,10 +13,11 @@ from support.raw import write_frames
 
 from dfbench.config import DataConfig, from_dict, parse_assignment
 from dfbench.data.export import export
-from dfbench.data.pipeline import eval_batches, split_view, train_batches
+from dfbench.data.pipeline import eval_batches, train_batches
 from dfbench.data.prepared import Prepared
 from dfbench.data.shelf import recipe_differences
 from dfbench.data.summary import write_summary
+from dfbench.data.view import split_view
 from dfbench.errors import UserError
 from dfbench.faces.clip import CropRecipe
 

@@ -8,8 +8,9 @@ import pytest
 from support.photos import prepare_photos, write_photos
 
 from dfbench.data.degrade import degrade, noise_of
-from dfbench.data.pipeline import eval_batches, split_view
+from dfbench.data.pipeline import eval_batches
 from dfbench.data.prepared import Prepared
+from dfbench.data.view import split_view
 from dfbench.degradations import Degradation, parse_degradations
 
 SIDE = 48

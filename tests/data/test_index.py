@@ -7,8 +7,8 @@ import pytest
 
 from dfbench.data.index import indexed_vectors
 from dfbench.data.nearest import Vectors
-from dfbench.data.pipeline import SplitView, split_view
 from dfbench.data.prepared import Prepared
+from dfbench.data.view import SplitView, split_view
 from dfbench.progress import Reporter
 
 

@@ -16,12 +16,15 @@ from dfbench.config import DataConfig, from_dict
 from dfbench.data import packing
 from dfbench.data.audit import find_overlap
 from dfbench.data.clips import clip_table
+from dfbench.data.crop_reader import CropReader
 from dfbench.data.packing import Pack, count_packs, files_of, missed_clips, split_crops
-from dfbench.data.pipeline import LoadCrop, split_view
 from dfbench.data.prepare import prepare
+from dfbench.data.records import EncodedFaces
 from dfbench.data.spec import parse_spec
+from dfbench.data.view import split_view
 from dfbench.errors import UserError
 from dfbench.faces.clip import SPLITS, Clip
+from dfbench.faces.hashing import content_hash
 
 SHARES = (0.5, 0.2, 0.3)
 
@@ -104,9 +107,9 @@ def test_large_splits_are_written_in_files_without_tensorflow(
         tables = [prepared.frames(split) for prepared in (one, several)]
         assert tables[0].equals(tables[1])
         views = [split_view([prepared], split) for prepared in (one, several)]
-        loads = [LoadCrop(view) for view in views]
+        readers = [CropReader(view) for view in views]
         for row in range(len(views[0])):
-            images = [load.map(row)["image"] for load in loads]
+            images = [reader.image(row) for reader in readers]
             np.testing.assert_array_equal(images[0], images[1])
 
 
@@ -134,9 +137,10 @@ def test_a_dataset_split_by_crops(raw: Path, tmp_path: Path) -> None:
     for split in SPLITS:
         assert sizes[split] == sum(c.frames for c in crops.coverage(split).values())
         view = split_view([crops], split)
-        load, hashes = LoadCrop(view), view.numbers("content")
+        faces, hashes = EncodedFaces(crops.folder, split), view.numbers("content")
+        positions = view.numbers("position")
         for row in (0, len(view) - 1):  # records and table have one order
-            assert load.map(row)["label"] == view.labels[row]
+            assert content_hash(faces.face(int(positions[row]))) == hashes[row]
         assert len(set(hashes.tolist())) == len(hashes)
     leaks = find_overlap(clip_table([crops], ("train", "val")), clip_table([crops], ("test",)))
     assert leaks.leaked > 0
@@ -156,7 +160,7 @@ def test_a_user_without_a_name(raw: Path, tmp_path: Path, monkeypatch: pytest.Mo
     data = DataConfig(detector="none", frames=1, crop_size=32)
     made = prepare(spec, data, data_dir=tmp_path, raw=raw, jobs=1)
     view = split_view([made], "train")
-    assert LoadCrop(view).map(0)["image"].shape == (32, 32, 3)
+    assert CropReader(view).image(0).shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize("shares", [[0.5, 0.5, 0.5], [1.0, 0.0, 0.0], [0.5, 0.5]])

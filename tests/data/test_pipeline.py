@@ -17,15 +17,11 @@ import pytest
 from support.photos import AS_THEY_ARE, CROP, prepare_photos, write_photos
 
 from dfbench.config import Balance
-from dfbench.data.pipeline import (
-    Batch,
-    class_weights,
-    eval_batches,
-    pad_batch,
-    split_view,
-    train_batches,
-)
+from dfbench.data.crop_reader import CropReader
+from dfbench.data.pipeline import Batch, class_weights, eval_batches, pad_batch, train_batches
 from dfbench.data.prepared import FRAMES, Prepared
+from dfbench.data.records import EncodedFaces
+from dfbench.data.view import split_view
 from dfbench.errors import UserError
 from dfbench.processes import Share
 
@@ -123,7 +119,20 @@ def test_padding_is_masked(photos: Prepared) -> None:
     padded = pad_batch(batch, 11)
     assert padded["image"].shape[0] == 11
     assert padded["mask"].tolist() == [1] * 8 + [0] * 3
-    assert pad_batch(batch, 8) is batch
+    assert all(values is batch[name] for name, values in pad_batch(batch, 8).items())
+
+
+def test_a_damaged_record_is_named(photos: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EncodedFaces, "_images", lambda self, record: (record[:100],))
+    with pytest.raises(UserError, match=r"crop 0 of train is damaged .* prepare it again"):
+        CropReader(split_view([photos], "train")).image(0)
+
+
+def test_crops_of_two_sizes_are_no_union(photos: Prepared, tmp_path: Path) -> None:
+    data = dataclasses.replace(AS_THEY_ARE, crop_size=2 * CROP)
+    larger = prepare_photos(write_photos(tmp_path / "large"), tmp_path / "data", data)
+    with pytest.raises(UserError, match=f"{CROP} px.*{2 * CROP} px.*data.crop_size"):
+        split_view([photos, larger], "train")
 
 
 def test_a_union_keeps_its_datasets_apart(photos: Prepared, tmp_path: Path) -> None:

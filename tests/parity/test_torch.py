@@ -197,7 +197,7 @@ def test_logits_with_running_statistics(name: str) -> None:
         logits: jax.Array = nnx.merge(networks.graphdef_eval, *variables)(batch["image"])
         return logits
 
-    logits = pmap_predict(predict, devices=DEVICES)(state, {"image": images})
+    logits = pmap_predict(predict, devices=DEVICES)(state, {"image": images})()
     with torch.inference_mode():
         expected = _twin(name, state).eval()(_to_torch(images)).numpy()
     assert np.ptp(expected) > 0.01 * np.max(np.abs(expected))  # the images matter

@@ -12,6 +12,7 @@ from support.train import SMALL, Batches, small_models
 
 from dfbench.config import AugmentConfig, ModelConfig, OptimConfig, RunConfig, TrainingConfig
 from dfbench.models.registry import get_model
+from dfbench.train.ahead import AHEAD
 from dfbench.train.loop import FitResult, Validation, fit
 from dfbench.train.parallel import Batch
 from dfbench.train.state import TrainState
@@ -20,12 +21,12 @@ STEPS_PER_EPOCH = 4
 
 
 class Killed(Batches):
-    """Batches whose reader is killed when it asks for the batch `last` (the first is 1)."""
+    """Batches whose reader is killed when its step wants the batch `last` (the first is 1)."""
 
     last = 0
 
     def __next__(self) -> Batch:
-        if self.number + 1 == self.last:
+        if self.number + 1 == self.last + AHEAD:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().__next__()
 

@@ -183,6 +183,19 @@ def initial(config: RunConfig) -> tuple[TrainState, Networks]:
     return filled_state(config)
 
 
+def kept_states(
+    create: Callable[..., tuple[TrainState, Networks]],
+) -> Callable[..., tuple[TrainState, Networks]]:
+    """Make each first state once; as NumPy arrays, since a step takes the memory of its state."""
+
+    @functools.cache
+    def kept(*args: Any, **options: Any) -> tuple[TrainState, Networks]:
+        state, networks = create(*args, **options)
+        return jax.tree.map(np.array, jax.device_get(state)), networks
+
+    return kept
+
+
 @functools.cache
 def train_step(
     config: RunConfig, class_weights: tuple[float, float], devices: int | None, wrap: Wrap

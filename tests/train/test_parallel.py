@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -26,6 +27,7 @@ from dfbench.train.parallel import (
 
 MESO4 = replace(SMALL, model=ModelConfig(name="small_meso4", dropout=0.5), augment=FULL_AUGMENT)
 QUICK = replace(SMALL, model=ModelConfig(name="tiny", dropout=0.5))
+LARGER = ("small_meso4", "small_resnet_v1_5", "small_xception")
 # Without padding, and with so much that some of eight devices see nothing else.
 MASKS = {"full": np.ones(16), "uneven": np.array([1.0] * 7 + [0.0] + [1.0, 0.0, 1.0] + [0.0] * 5)}
 WEIGHTS = (0.7, 1.8)
@@ -83,6 +85,25 @@ def test_eight_devices_agree_with_one(alone: list[Trained], mask: str) -> None:
         _assert_same(found, wanted)
 
 
+@functools.cache
+def _losses(model: str, devices: int) -> list[float]:
+    """Return the losses of eight steps with dropout, each on a batch of its own."""
+    config = replace(QUICK, model=replace(QUICK.model, name=model))
+    return [
+        values["loss"] for values in _steps(8, "uneven", config=config, devices=devices).metrics
+    ]
+
+
+@pytest.mark.parametrize("devices", [2, 4, 8])
+@pytest.mark.parametrize(
+    "model", ["tiny", *(pytest.param(m, marks=pytest.mark.slow) for m in LARGER)]
+)
+def test_losses_of_some_steps_are_those_of_one_device(model: str, devices: int) -> None:
+    wanted = _losses(model, 1)
+    assert max(wanted) - min(wanted) > 0.01  # it is not one number again and again
+    np.testing.assert_allclose(_losses(model, devices), wanted, rtol=1e-5, atol=1e-5)
+
+
 def test_padding_is_not_counted(alone: list[Trained], mask: str) -> None:
     assert all(values["count"] == MASKS[mask].sum() for values in alone[1].metrics)
     assert all(0 < values["correct"] <= values["count"] for values in alone[1].metrics)
@@ -108,7 +129,7 @@ def test_all_devices_are_the_default() -> None:
 
 def test_predictions_keep_their_order() -> None:
     predict = pmap_predict(lambda state, batch: batch["x"] + state, devices=4)
-    np.testing.assert_array_equal(predict(np.float32(1), {"x": np.arange(8.0)}), np.arange(8) + 1)
+    np.testing.assert_array_equal(predict(np.float32(1), {"x": np.arange(8.0)})(), np.arange(8) + 1)
 
 
 def test_split_keeps_the_order() -> None:

@@ -11,7 +11,15 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from support.train import SMALL, TINY, Batches, assert_trees_equal, filled_state, make_batch
+from support.train import (
+    SMALL,
+    TINY,
+    Batches,
+    assert_trees_equal,
+    filled_state,
+    kept_states,
+    make_batch,
+)
 
 from dfbench.config import (
     ModelConfig,
@@ -29,6 +37,7 @@ from dfbench.config import (
 from dfbench.errors import UserError
 from dfbench.models.names import leaves
 from dfbench.train import loop
+from dfbench.train.ahead import AHEAD
 from dfbench.train.history import read_history
 from dfbench.train.loop import FitResult, Validation, fit
 from dfbench.train.parallel import pmap_train_step
@@ -138,7 +147,7 @@ class _Cut(Exception):  # noqa: N818
 def _fit(
     run_dir: Path, config: RunConfig = TWO, *, cut: int = 0, **options: Any
 ) -> tuple[FitResult, list[TrainState]]:
-    """Train in epochs of three steps; `cut` ends it when that batch is asked for."""
+    """Train in epochs of three steps; `cut` ends it when a step wants that batch."""
     states: list[TrainState] = []
 
     def validate(state: TrainState) -> Validation:
@@ -147,7 +156,7 @@ def _fit(
 
     class _Batches(Batches):
         def __next__(self) -> Any:
-            if self.number + 1 == cut:
+            if self.number + 1 == cut + AHEAD:
                 raise _Cut
             return super().__next__()
 
@@ -168,7 +177,7 @@ def _fit(
 @pytest.fixture(scope="module", autouse=True)
 def _compiled_once() -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "create_state", functools.cache(loop.create_state))
+        patch.setattr(loop, "create_state", kept_states(loop.create_state))
         patch.setattr(loop, "build_networks", functools.cache(loop.build_networks))
         patch.setattr(loop, "make_train_step", functools.cache(loop.make_train_step))
         patch.setattr(loop, "pmap_train_step", functools.cache(loop.pmap_train_step))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support import killed
-from support.train import assert_trees_equal, small_models
+from support.train import assert_trees_equal, kept_states, small_models
 
 from dfbench.train import checkpoint, loop
 from dfbench.train.checkpoint import BEST, LAST, Checkpoint
@@ -69,7 +69,8 @@ def _assert_same(run_dir: Path, result: FitResult, wanted_dir: Path, wanted: Fit
 def _compiled_once() -> Iterator[None]:
     """Compile a step once a configuration, in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("create_state", "make_train_step", "pmap_train_step"):
+        patch.setattr(loop, "create_state", kept_states(loop.create_state))
+        for name in ("make_train_step", "pmap_train_step"):
             patch.setattr(loop, name, functools.cache(getattr(loop, name)))
         yield
 

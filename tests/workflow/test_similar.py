@@ -18,8 +18,8 @@ from workflow.conftest import Trained
 from dfbench import cli
 from dfbench.config import DataConfig
 from dfbench.data.nearest import Metric
-from dfbench.data.pipeline import split_view
-from dfbench.data.records import open_split
+from dfbench.data.records import EncodedFaces
+from dfbench.data.view import split_view
 from dfbench.errors import UserError
 from dfbench.faces import harris
 from dfbench.faces.clip import SPLITS
@@ -60,7 +60,7 @@ def stored(spec: str, data: DataConfig, places: Places, video: str) -> RGB:
     for split in SPLITS:
         for row in dataset.frames(split).to_pylist():
             if row["video"] == video:
-                return decode(open_split(dataset.folder, split)[row["position"]]["face"])
+                return decode(EncodedFaces(dataset.folder, split).face(row["position"]))
     raise ValueError(video)
 
 
