@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from support.compiled import compiled_programs
 from support.train import SIDE, SMALL, TINY, filled_state, make_batch, small_models
 
 from dfbench.config import ModelConfig, RunConfig
@@ -82,6 +83,18 @@ def test_a_network_on_one_device_and_on_eight() -> None:
     one, eight = (_predict(SMALL, 8, devices, side=64) for devices in (1, 8))
     assert np.std(one) > 0.01
     np.testing.assert_allclose(one, eight, rtol=1e-4, atol=1e-5)
+
+
+def test_datasets_share_one_program() -> None:
+    config = replace(TINY, model=ModelConfig(name="tiny", dropout=0.25))
+    with compiled_programs() as compiled:
+        _predict(config, 8, None)
+    assert compiled
+    with compiled_programs() as compiled:  # another evaluation builds its networks anew
+        state, _ = filled_state(config)
+        found = predict(state, build_networks(config), _batches(np.arange(5), 8), 5)
+    assert len(found) == 5
+    assert not compiled
 
 
 def test_dropout_is_inactive(wanted: np.ndarray) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from support.compiled import compiled_programs
 from support.train import TINY, Batches, assert_trees_equal, initial, train_step
 
 from dfbench.config import OptimConfig, RunConfig, TrainingConfig
@@ -186,6 +187,18 @@ def test_a_learning_rate_far_too_large_is_the_users_mistake(tmp_path: Path) -> N
     config = replace(_config(epochs=9), optim=OptimConfig(name="sgd", lr=1e38))
     with pytest.raises(UserError, match=r"the loss is (nan|inf) at step [23]"):
         _fit(tmp_path, config, Validated([0.5] * 9))
+
+
+def test_only_the_first_step_compiles(tmp_path: Path) -> None:
+    counts = []
+
+    def count(*_: object) -> None:
+        counts.append(len(compiled))
+
+    with compiled_programs() as compiled:
+        _fit(tmp_path, _config(epochs=3), Validated([0.5, 0.6, 0.7]), progress=count)
+    assert counts[0] > 0
+    assert counts[1:] == [counts[0]] * (3 * STEPS - 1)
 
 
 def test_a_batch_that_cannot_be_split(tmp_path: Path) -> None:
