@@ -163,11 +163,16 @@ class _NoHead(nnx.Module):
         return features
 
 
-@functools.lru_cache(maxsize=8)
-def _compiled(
-    graphdef: nnx.GraphDef[Any], spec: ModelSpec, devices: int, output: Output
-) -> Callable[[Any, Batch], Callable[[], np.ndarray]]:
-    def device_predict(variables: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
+def device_predict(
+    graphdef: nnx.GraphDef[Any], spec: ModelSpec, output: Output = "logits"
+) -> Callable[[Any, Mapping[str, jax.Array]], jax.Array]:
+    """Return the per-device function `predict(variables, batch)` of crops of any square size.
+
+    `variables` are `params` and `batch_stats` of a `TrainState`. The call raises UserError where
+    features are wanted and the network has no part `head`.
+    """
+
+    def predict_share(variables: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
         model = nnx.merge(
             graphdef,
             nnx.State(variables["params"]),
@@ -184,4 +189,11 @@ def _compiled(
         outputs: jax.Array = model(images)
         return outputs
 
-    return pmap_predict(device_predict, devices=devices)
+    return predict_share
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(
+    graphdef: nnx.GraphDef[Any], spec: ModelSpec, devices: int, output: Output
+) -> Callable[[Any, Batch], Callable[[], np.ndarray]]:
+    return pmap_predict(device_predict(graphdef, spec, output), devices=devices)
