@@ -70,12 +70,12 @@ browser:
 	@command -v chromium || command -v chromium-browser || command -v google-chrome \
 	  || (apt-get update -qq && apt-get install -qq --no-install-recommends chromium)
 
-# SLURM, on which the tests of `dfbench launch slurm` run real jobs; without it they are skipped.
+# SLURM and Open MPI, on which tests run real jobs; without them these tests are skipped.
 slurm: setup
-	@PATH=$$PATH:/usr/sbin command -v slurmctld || (apt-get update -qq && \
-	  apt-get install -qq --no-install-recommends slurmctld slurmd slurm-client munge) \
-	  || echo "SLURM cannot be installed here: its tests are skipped"
-	$(VENV)/bin/python -m pytest -q -p no:xdist tests/launch/test_slurm.py
+	@(PATH=$$PATH:/usr/sbin command -v slurmctld && command -v mpirun) || (apt-get update -qq && \
+	  apt-get install -qq --no-install-recommends slurmctld slurmd slurm-client munge openmpi-bin) \
+	  || echo "SLURM and Open MPI cannot be installed here: their tests are skipped"
+	$(VENV)/bin/python -m pytest -q -p no:xdist tests/launch/test_slurm.py tests/launch/test_open_mpi.py
 
 # SkyPilot in an environment of its own, whose parser reads the tasks of `dfbench launch skypilot`.
 SKYPILOT := .venv-skypilot

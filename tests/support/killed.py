@@ -26,7 +26,7 @@ class Killed(Batches):
     last = 0
 
     def __next__(self) -> Batch:
-        if self.number + 1 == self.last + AHEAD:
+        if self.last and self.number + 1 == self.last + AHEAD:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().__next__()
 

@@ -156,7 +156,7 @@ def _fit(
 
     class _Batches(Batches):
         def __next__(self) -> Any:
-            if self.number + 1 == cut + AHEAD:
+            if cut and self.number + 1 == cut + AHEAD:
                 raise _Cut
             return super().__next__()
 
