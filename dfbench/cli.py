@@ -1,8 +1,4 @@
-"""The command line: the table of commands, and what all of them share.
-
-Exit status: 0 done, 1 a fault of ours, 2 the user's input, 3 a matrix some cells of which failed or
-files of which none could be scored, 4 another process of the job ended, 130 interrupted.
-"""
+"""The command line: the table of commands, and what all of them share."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from dfbench import __version__, options, processes
+from dfbench import __version__, options, processes, signals
 from dfbench.commands import (
     data,
     launch,
@@ -28,13 +24,26 @@ from dfbench.commands import (
     upload,
     verify,
 )
-from dfbench.errors import UserError, nearest, one_line
+from dfbench.errors import UserError, nearest, one_line, refusal, refused
 from dfbench.storage.url import shown
+
+STATUSES = {
+    0: "done",
+    1: "a fault of dfbench",
+    2: "your input, or a disk that is full, gone or not yours",
+    3: "some cells, parts, files or cards failed, and are named",
+    processes.LOST: "another process of the job has ended",
+    signals.STOPPED: "a training was stopped by a signal, and saved: --resume goes on",
+    signals.INTERRUPTED: "stopped at once by Ctrl-C",
+    signals.TERMINATED: "stopped at once by SIGTERM",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     status = _main(list(sys.argv[1:] if argv is None else argv))
+    if argv is None and status in (signals.STOPPED, signals.INTERRUPTED, signals.TERMINATED):
+        signals.end(status)  # libraries would wait for their threads and processes
     if status:
         processes.leave(status)
     return status
@@ -51,26 +60,35 @@ def _main(arguments: list[str]) -> int:
         _quiet_libraries(args.verbose)
         if options.job_of(args) is not None and (ended := processes.supervise()) is not None:
             return ended
-        return args.function(args) or 0
+        with signals.sigterm_interrupts():
+            return args.function(args) or 0
     except UserError as error:
-        print(f"dfbench: {one_line(shown(error))}", file=sys.stderr)
-        return 2
+        return _said(shown(error), 2)
+    except signals.Stopped as stopped:
+        return _said(shown(stopped), signals.STOPPED)
+    except signals.Terminated:
+        return _said("stopped by SIGTERM", signals.TERMINATED)
     except KeyboardInterrupt:
-        print("dfbench: interrupted", file=sys.stderr)
-        return 130
+        return _said("interrupted", signals.INTERRUPTED)
     except BrokenPipeError:  # `dfbench datasets | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         if processes.lost_touch(error):
-            print(f"dfbench: {processes.LOST_TEXT}", file=sys.stderr)
-            return processes.LOST
+            return _said(processes.LOST_TEXT, processes.LOST)
+        if (found := refused(error)) and found.filename:
+            return _said(shown(refusal(found)), 2)
         traceback.print_exc()
         print(
             "dfbench: this is a fault of dfbench, not of your input; please report it",
             file=sys.stderr,
         )
         return 1
+
+
+def _said(text: str, status: int) -> int:
+    print(f"dfbench: {one_line(text)}", file=sys.stderr)
+    return status
 
 
 def _suggest_command(arguments: Sequence[str]) -> None:
@@ -99,7 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dfbench",
         description="How well does a deepfake detector trained on dataset A work on dataset B?",
-        epilog="Example: dfbench run --train synth_swap --eval synth_blend --model meso4",
+        epilog="Example: dfbench run --train synth_swap --eval synth_blend --model meso4\n\n"
+        "exit status:\n" + "\n".join(f"  {n:3} {text}" for n, text in STATUSES.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"dfbench {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")

@@ -21,6 +21,7 @@ import tomli_w
 from dfbench.config_ranges import check_ranges
 from dfbench.degradations import parse_degradations
 from dfbench.errors import UserError, nearest
+from dfbench.files import write_text
 
 Balance = Literal["sampling", "loss", "none"]  # draw both classes alike, weigh them alike, neither
 DetectorName = Literal["mediapipe_full", "mediapipe_short", "mtcnn", "haar", "haar_128", "none"]
@@ -369,7 +370,7 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
 
 def write_toml(config: RunConfig, path: Path) -> None:
     """Write a configuration that `read_toml` reads back."""
-    path.write_bytes(tomli_w.dumps(to_dict(config)).encode())
+    write_text(path, tomli_w.dumps(to_dict(config)))
 
 
 def read_toml(path: Path) -> RunConfig:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dfbench.files import whole
 from dfbench.progress import Progress
 
 TIMEOUT_S = 4.0  # of connecting, and of each wait for more
@@ -49,18 +49,16 @@ def download(
     Raises:
         DownloadError: No network, a refusal, a time-out, or content that is not the expected one.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _fetch(url, temporary, largest=largest, progress=progress)
-        if not checksum.matches(temporary):
-            raise DownloadError(f"the file at {url} is not the expected one ({checksum.algorithm})")
-        temporary.replace(path)
+        with whole(path) as unfinished:
+            _fetch(url, unfinished, largest=largest, progress=progress)
+            if not checksum.matches(unfinished):
+                raise DownloadError(
+                    f"the file at {url} is not the expected one ({checksum.algorithm})"
+                )
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise DownloadError(f"download failed: {reason}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _fetch(url: str, path: Path, *, largest: int, progress: Progress | None) -> None:

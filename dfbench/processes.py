@@ -219,6 +219,15 @@ def first_before_others(action: Callable[[], T]) -> T:
     return result
 
 
+def anywhere(flag: bool) -> bool:
+    """Return whether the flag is set in any process; all have to ask."""
+    if not several():
+        return flag
+    import numpy as np
+
+    return bool(_all(np.asarray(flag)).any())
+
+
 def add_up(values: Shaped[np.ndarray, "*shape"]) -> Shaped[np.ndarray, "*shape"]:
     """Add the arrays of all processes; of a type that JAX has, 32 bits wide."""
     if not several():

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from dfbench import cli
+from dfbench import cli, signals
 
 
 def test_help_and_datasets_import_nothing_heavy() -> None:
@@ -74,6 +76,51 @@ def test_a_fault_of_ours_is_status_1(
     monkeypatch.setitem(cli.COMMANDS, "datasets", (broken, *entry[1:]))
     assert cli.main(["datasets"]) == 1
     assert "fault of dfbench" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (
+            OSError(errno.ENOSPC, "as a library has it", "/data/x"),
+            2,
+            "/data/x: No space left on device; free some space, or name another folder",
+        ),
+        (
+            RuntimeError("while it was packed"),
+            2,
+            "/data/y: Stale file handle; look after the disk or its network, then give the same "
+            "command again",
+        ),
+        (signals.Stopped("saved after step 7"), signals.STOPPED, "saved after step 7"),
+        (signals.Terminated(), 143, "stopped by SIGTERM"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_what_ends_a_command_is_one_line_and_a_status(
+    error: BaseException,
+    status: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def broken(args: object) -> None:
+        raise error from OSError(errno.ESTALE, "Stale file handle", "/data/y")
+
+    entry = cli.COMMANDS["datasets"]
+    monkeypatch.setitem(cli.COMMANDS, "datasets", (broken, *entry[1:]))
+    assert cli.main(["datasets"]) == status
+    assert capsys.readouterr().err == f"dfbench: {said}\n"
+
+
+def test_help_and_the_page_list_the_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    out = capsys.readouterr().out
+    page = (Path(cli.__file__).parents[1] / "docs" / "faults.md").read_text(encoding="utf-8")
+    for status, text in cli.STATUSES.items():
+        assert f"{status:3} {text}\n" in out
+        assert f"| {status} | {text} |" in page
 
 
 def test_help_lists_settings_with_defaults(capsys: pytest.CaptureFixture[str]) -> None:

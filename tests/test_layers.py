@@ -12,7 +12,8 @@ PACKAGE = Path(dfbench.__file__).parent
 
 # From the bottom: a room may import those of its own line and of the lines before it.
 LINES = (
-    ("errors", "paths", "progress", "processes", "locks", "degradations", "config_ranges"),
+    ("errors", "paths", "progress", "processes", "signals", "locks"),
+    ("files", "degradations", "config_ranges"),
     ("config", "download"),
     ("storage",),
     ("faces", "results"),

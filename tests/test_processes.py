@@ -67,6 +67,8 @@ def test_alone_nothing_is_asked_of_others() -> None:
     assert not processes.several()
     assert processes.decide(lambda: True)
     assert not processes.decide(lambda: False)
+    assert processes.anywhere(True)
+    assert not processes.anywhere(False)
     values = np.arange(3.0)
     assert processes.add_up(values) is values
     done: list[int] = []

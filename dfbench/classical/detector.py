@@ -19,6 +19,7 @@ from dfbench.classical.classifiers import logits_of
 from dfbench.classical.features import FeatureRecipe, Features
 from dfbench.classical.sift import BagOfWords
 from dfbench.errors import UserError
+from dfbench.files import whole, write_json
 
 PIPELINE = "pipeline.skops"
 FACTS = "detector.json"
@@ -55,10 +56,9 @@ class Detector:
 
 def save(detector: Detector, folder: Path) -> None:
     """Write a detector that `load` reads back."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _skops().dump(detector.pipeline, folder / PIPELINE, compression=zipfile.ZIP_DEFLATED)
-    facts = msgspec.json.format(msgspec.json.encode(detector.facts), indent=1) + b"\n"
-    (folder / FACTS).write_bytes(facts)
+    with whole(folder / PIPELINE) as unfinished:
+        _skops().dump(detector.pipeline, unfinished, compression=zipfile.ZIP_DEFLATED)
+    write_json(folder / FACTS, detector.facts)
 
 
 def load(folder: Path) -> Detector:

@@ -11,6 +11,7 @@ from pathlib import Path
 from dfbench import paths
 from dfbench.download import Checksum, DownloadError, download
 from dfbench.errors import UserError
+from dfbench.files import whole
 from dfbench.progress import SILENT, Reporter
 from dfbench.results.card import FileHash
 from dfbench.results.store import hash_file
@@ -104,11 +105,6 @@ def _fetch(wanted: ModelFile, reporter: Reporter) -> None:
 
 
 def _unpack(archive: Path, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with bz2.open(archive) as packed, temporary.open("wb") as file:
-            shutil.copyfileobj(packed, file)
-        temporary.replace(path)
-        archive.unlink()
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as unfinished, bz2.open(archive) as packed, unfinished.open("wb") as file:
+        shutil.copyfileobj(packed, file)
+    archive.unlink()

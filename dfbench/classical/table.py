@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from dfbench.classical.search import Candidate
+from dfbench.files import write_json
 
 HEAD = ("Model", "PCA", "Parameters", "AUC (CV)")
 
@@ -53,9 +54,7 @@ def _short(value: Any) -> str:
 
 def write_search(candidates: Sequence[Candidate], path: Path) -> None:
     """Write every candidate with its AUC on each fold, as JSON."""
-    temporary = path.with_name(f".{path.name}.tmp")
     rows = [
         {**msgspec.to_builtins(one), "mean": one.mean, "spread": one.spread} for one in candidates
     ]
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n")
-    temporary.replace(path)
+    write_json(path, rows)

@@ -22,7 +22,7 @@ def leaderboard(args: argparse.Namespace) -> int:
     and where --collect leaves out a card without scores, the exit status is 3.
     """
     from dfbench.workflow.collect import collect
-    from dfbench.workflow.pages import matrix_text, read_merged, write_pages
+    from dfbench.workflow.pages import alone_in, matrix_text, read_merged, write_pages
 
     named = [*args.cards, *args.more] or [Path("runs")]
     dirs = [cards_of(place) for place in named]
@@ -38,8 +38,9 @@ def leaderboard(args: argparse.Namespace) -> int:
         for one in done.partial:
             reporter.say(f"not copied: {one.path}: {', '.join(one.missing)} not beside it")
         partial, dirs = len(done.partial), [args.collect]
-    merged = read_merged(dirs, reporter)
-    pages = write_pages(merged, dirs, out)
+    with alone_in(out, reporter):
+        merged = read_merged(dirs, reporter)
+        pages = write_pages(merged, dirs, out)
     if args.json:
         print(json.dumps([str(page) for page in pages], indent=1))
     else:

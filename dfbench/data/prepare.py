@@ -120,7 +120,10 @@ def prepare(
         mirror.check()  # what will be sent there takes long to make
     index = source.index
     if index is None:
-        with reporter.bar(f"{spec.text}: rendering clips", "clip") as progress:
+        with (
+            one_at_a_time(source.raw / ".lock", f"{spec.text} is being rendered", reporter.say),
+            reporter.bar(f"{spec.text}: rendering clips", "clip") as progress,
+        ):
             cls.make_raw(source.raw, data.size, progress)
         index = cls.index(source.raw, source.variant)
     _require_unique(index, source.raw)
@@ -128,11 +131,8 @@ def prepare(
         _require_videos(spec, index)
     reporter.say(f"preparing {spec.text}: {len(index.clips)} clips, detector {recipe.detector}")
     folder = source.folder(recipe)
-
-    def waiting() -> None:
-        reporter.say(f"{spec.text} is being prepared by another process: waiting for it")
-
-    with one_at_a_time(folder.parent.parent / f".lock-{folder.parent.name}", waiting):
+    lock = folder.parent.parent / f".lock-{folder.parent.name}"
+    with one_at_a_time(lock, f"{spec.text} is being prepared", reporter.say):
         if not is_finished(folder):
             _build(source, spec, index, recipe, choice, folder, extract, jobs, reporter)
     return load_prepared(folder, spec.manipulations)

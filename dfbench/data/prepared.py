@@ -20,6 +20,7 @@ from dfbench.data.spec import PATH_DATASETS
 from dfbench.errors import UserError
 from dfbench.faces.clip import Clip, CropRecipe, Split, recipe_values
 from dfbench.faces.hashing import BYTES
+from dfbench.files import whole, write_json
 from dfbench.results.card import ClassName, Counts, Coverage, DatasetFingerprint
 
 CLASS_NAMES: tuple[ClassName, ClassName] = ("real", "fake")  # by label
@@ -183,9 +184,7 @@ def is_finished(folder: Path) -> bool:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Finish a dataset folder: the manifest is the last file written."""
-    temporary = folder / f".{MARKER}.tmp"
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
-    temporary.replace(folder / MARKER)
+    write_json(folder / MARKER, manifest)
 
 
 def clips_sha256(clips: Sequence[Clip]) -> str:
@@ -208,7 +207,8 @@ def clips_sha256(clips: Sequence[Clip]) -> str:
 
 def write_frames(folder: Path, table: pa.Table) -> None:
     """Write the frame table of a dataset folder; its columns are `FRAME_COLUMNS`."""
-    pq.write_table(table, folder / FRAMES)
+    with whole(folder / FRAMES) as unfinished:
+        pq.write_table(table, unfinished)
 
 
 def column(table: pa.Table, name: str) -> np.ndarray:

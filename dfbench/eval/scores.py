@@ -12,6 +12,7 @@ from dfbench.errors import UserError
 from dfbench.eval.checks import problems
 from dfbench.eval.csv_scores import read_csv
 from dfbench.eval.table import UNDETECTED, ScoreTable, Text, score_table, sigmoid
+from dfbench.files import whole
 
 __all__ = [
     "SCHEMA",
@@ -52,10 +53,8 @@ def write_scores(table: ScoreTable, path: Path) -> None:
             columns.append(values.to_arrow().cast(pa.string()))
         else:
             columns.append(pa.array(values, type=field.type, from_pandas=True))  # NaN -> null
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    pq.write_table(pa.Table.from_arrays(columns, schema=schema), temporary)
-    temporary.replace(path)
+    with whole(path) as unfinished:
+        pq.write_table(pa.Table.from_arrays(columns, schema=schema), unfinished)
 
 
 def read_scores(path: Path) -> ScoreTable:

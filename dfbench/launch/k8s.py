@@ -11,6 +11,7 @@ from dfbench.errors import UserError
 from dfbench.launch.render import JobFile, joined, quote_shell, render
 from dfbench.launch.values import dns_name, is_url, optional, pairs, positive, printable
 from dfbench.launch.work import Work, protocol_files, with_protocol
+from dfbench.signals import STOPPED
 
 PROTOCOL_FOLDER = "/protocol"  # in the container
 PORT = 29400  # where the first process of several listens
@@ -177,6 +178,7 @@ def files(work: Work, kubernetes: Kubernetes) -> list[JobFile]:
         "protocol_folder": PROTOCOL_FOLDER,
         "prepare": f"job/{work.name}-prepare",
         "poll": POLL,
+        "stopped": STOPPED,
         "pages": not is_url(work.runs_dir),
     }
     manifests = {"jobset.yaml": jobs}

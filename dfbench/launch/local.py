@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from dfbench.errors import UserError, system_errors
 from dfbench.launch.work import Work
 from dfbench.progress import SILENT, Reporter
+from dfbench.signals import sigterm_interrupts
 
-PATIENCE = 20.0  # seconds that a process has to end after Ctrl-C
+PATIENCE = 20.0  # seconds that a process has to save its training and end
 TICK = 0.2  # seconds
 ASK = "import jax, json; print(json.dumps([jax.default_backend(), jax.local_device_count()]))"
 
@@ -130,8 +130,8 @@ def run_parts(
 ) -> list[Ended]:
     """Run all parts, as many at the same time as there are devices; return how each ended.
 
-    What a part says goes to `logs/part-K.log`. Ctrl-C, or SIGTERM, stops all: each has time to end
-    by itself, and what it has made is used again by the next call.
+    What a part says goes to `logs/part-K.log`. Ctrl-C, or SIGTERM, stops all: each has time to save
+    its training, and the next call goes on.
 
     Raises:
       UserError: a log file cannot be written, or the command not be found.
@@ -142,7 +142,7 @@ def run_parts(
     ended: list[Ended] = []
     with (
         system_errors(logs),
-        _sigterm_is_interrupt(),
+        sigterm_interrupts(),
         _stopped_at_the_end(running),
         reporter.bar(f"{work.trainings} trainings on {len(chosen)} devices", "part") as progress,
     ):
@@ -185,18 +185,6 @@ def _log(logs: Path, part: int) -> Path:
 
 
 @contextlib.contextmanager
-def _sigterm_is_interrupt() -> Iterator[None]:
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextlib.contextmanager
 def _stopped_at_the_end(
     running: Mapping[int, tuple[subprocess.Popen[bytes], int]],
 ) -> Iterator[None]:
@@ -206,7 +194,7 @@ def _stopped_at_the_end(
     finally:
         processes = [process for process, _ in running.values()]
         for process in processes:
-            _signal(process, signal.SIGINT)
+            _signal(process, signal.SIGTERM)
         until = time.monotonic() + PATIENCE
         with contextlib.suppress(KeyboardInterrupt):  # again: without patience
             for process in processes:

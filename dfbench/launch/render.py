@@ -7,7 +7,6 @@ is that value, as JSON, which is YAML.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfbench.errors import system_errors
+from dfbench.files import whole
 
 if TYPE_CHECKING:
     import jinja2
@@ -94,12 +94,10 @@ def write_files(out: Path, files: Sequence[JobFile]) -> list[Path]:
     paths = [out / file.name for file in files]
     with system_errors(out):
         for path, file in zip(paths, files, strict=True):
-            path.parent.mkdir(parents=True, exist_ok=True)
             content = file.content.encode() if isinstance(file.content, str) else file.content
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            temporary.write_bytes(content)
-            temporary.chmod(0o755 if path.suffix == ".sh" else 0o644)
-            temporary.replace(path)
+            with whole(path) as unfinished:
+                unfinished.write_bytes(content)
+                unfinished.chmod(0o755 if path.suffix == ".sh" else 0o644)
     return paths
 
 

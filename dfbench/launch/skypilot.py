@@ -12,6 +12,7 @@ from dfbench.launch.render import JobFile, render
 from dfbench.launch.values import dns_name, optional, positive, printable
 from dfbench.launch.work import Work, with_protocol
 from dfbench.processes import LOST
+from dfbench.signals import STOPPED
 
 RESTARTS = 1  # after an error of the job; machines that are taken away do not count
 PORT = 29400  # where the first process of several listens
@@ -80,6 +81,7 @@ def files(work: Work, sky: SkyPilot) -> list[JobFile]:
         "s": sky,
         "restarts": RESTARTS,
         "lost": LOST,
+        "stopped": STOPPED,
         "port": PORT,
     }
     tasks = ("prepare.yaml", "train.yaml", "submit.sh")

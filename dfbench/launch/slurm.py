@@ -11,6 +11,7 @@ from dfbench.launch.render import JobFile, render
 from dfbench.launch.values import absolute, directives, positive, word
 from dfbench.launch.work import Work, protocol_files, with_protocol
 from dfbench.paths import slug
+from dfbench.signals import STOPPED
 
 MOST_TASKS = 1000  # of an array: SLURM's default
 AGAIN = 50  # times that a task goes back into the queue at its time limit
@@ -113,7 +114,13 @@ def files(work: Work, slurm: Slurm) -> list[JobFile]:
 
     def script(name: str, partition: str | None) -> JobFile:
         text = render(
-            f"slurm/{name}", work=work, s=slurm, partition=partition, array=array, again=AGAIN
+            f"slurm/{name}",
+            work=work,
+            s=slurm,
+            partition=partition,
+            array=array,
+            again=AGAIN,
+            stopped=STOPPED,
         )
         return JobFile(name, text)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from pathlib import Path
 
+from dfbench.files import write_text
 from dfbench.report.markdown import leaderboard_markdown
 from dfbench.report.markdown_text import relative
 from dfbench.report.measures import MEASURES
@@ -54,7 +55,7 @@ def write_leaderboard(
         "published.csv": published_csv(published),
     }
     for name, text in texts.items():
-        _write(out / name, text)
+        write_text(out / name, text)
     return [*(out / name for name in texts), *([picture] if clean else [])]
 
 
@@ -119,9 +120,3 @@ def _harmless(value: object) -> object:
         return value
     text = f"'{value}" if value.startswith(FORMULA) else value
     return text.replace("\r", " ")  # which Python 3.11 and 3.12 would not quote
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)

@@ -22,6 +22,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation
 from matplotlib.ticker import MultipleLocator
 
+from dfbench.files import whole
 from dfbench.report.matrix import (
     Entry,
     Matrix,
@@ -211,11 +212,8 @@ def fold(text: str, width: int) -> str:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG; equal figures give equal bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with _missing_letters():
-        figure.savefig(temporary, format="png", bbox_inches="tight", metadata={"Software": None})
-    temporary.replace(path)
+    with whole(path) as unfinished, _missing_letters():
+        figure.savefig(unfinished, format="png", bbox_inches="tight", metadata={"Software": None})
 
 
 @contextlib.contextmanager

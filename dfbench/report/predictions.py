@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from dfbench.errors import one_line
+from dfbench.files import json_bytes
 from dfbench.report.leaderboard import csv_text
 from dfbench.report.matrix import short
 from dfbench.report.text import aligned
@@ -22,7 +21,7 @@ NAME = 48  # letters of a file's name
 
 def predictions_json(predictions: Predictions) -> bytes:
     """Return everything as indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(predictions), indent=1) + b"\n"
+    return json_bytes(predictions)
 
 
 def predictions_csv(predictions: Predictions) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from dfbench.errors import UserError
+from dfbench.files import json_bytes, write_bytes
 from dfbench.results.card import SCHEMA_VERSION, FileHash, ResultCard
 from dfbench.results.merge import merge
 from dfbench.results.versions import upgrade
@@ -43,7 +44,7 @@ def write_card(card: ResultCard, path: Path) -> None:
     Raises:
       ValueError: the card would not read back as it is (JSON knows no NaN and no infinity).
     """
-    encoded = msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n"
+    encoded = json_bytes(card, indent=2)
     try:
         back = msgspec.json.decode(encoded, type=ResultCard)
     except msgspec.ValidationError as error:
@@ -52,10 +53,7 @@ def write_card(card: ResultCard, path: Path) -> None:
         ) from error
     if msgspec.to_builtins(back) != msgspec.to_builtins(card):
         raise ValueError(f"{path.name}: a value of the card has no JSON form (NaN, or infinite?)")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(encoded)
-    temporary.replace(path)
+    write_bytes(path, encoded)
 
 
 def read_card(path: Path) -> ResultCard:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from dfbench.errors import UserError
+from dfbench.files import json_bytes
 
 NAME = ".dfbench-files.json"
 VERSION = 1
@@ -41,7 +42,7 @@ def encode(listing: Listing) -> bytes:
     """Return the bytes of the object."""
     files = dict(sorted(listing.files.items()))
     plain = {"version": listing.version, "finished": listing.finished, "files": files}
-    return msgspec.json.format(msgspec.json.encode(plain), indent=1) + b"\n"
+    return json_bytes(plain)
 
 
 def decode(data: bytes, where: object) -> Listing:

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from dfbench.errors import UserError, system_errors
+from dfbench.files import whole
 from dfbench.locks import one_at_a_time
 from dfbench.progress import SILENT, Reporter
 from dfbench.storage import listing
@@ -156,13 +157,10 @@ class Mirror:
             if holds(target, entry):
                 through(entry.bytes)
                 return
-            target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(f"{target.name}.part")
-            self.remote.get(_join(unit, entry.key), part, through)
-            if not holds(part, entry):
-                part.unlink(missing_ok=True)
-                raise _ChangedError(str(self.url / _join(unit, name)))
-            part.replace(target)
+            with whole(target) as part:
+                self.remote.get(_join(unit, entry.key), part, through)
+                if not holds(part, entry):
+                    raise _ChangedError(str(self.url / _join(unit, name)))
 
         self._at_once(f"fetching {self._where(unit)}", files, fetch, FETCHED_AT_ONCE)
 
@@ -272,10 +270,10 @@ class Mirror:
 
     @contextmanager
     def _alone(self, unit: str) -> Iterator[None]:
-        said = f"waiting for another process of this machine that uses {self._where(unit)}"
+        what = f"{self._where(unit)} is being read or written here"
         with (
             system_errors(self.stage.home),
-            one_at_a_time(self.stage.lock(unit), lambda: self.reporter.say(said)),
+            one_at_a_time(self.stage.lock(unit), what, self.reporter.say),
         ):
             yield
 

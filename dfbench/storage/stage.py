@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from dfbench.errors import UserError
+from dfbench.files import write_bytes
 from dfbench.paths import cache_dir, folder_name, slug
 from dfbench.storage import listing
 from dfbench.storage.kinds import Kind
@@ -109,10 +110,7 @@ class Stage:
         if value is None:
             path.unlink(missing_ok=True)
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.tmp")
-        temporary.write_bytes(listing.encode(value))
-        temporary.replace(path)
+        write_bytes(path, listing.encode(value))
 
     def bases(self) -> Iterator[str]:
         """Yield the units that were once in step."""

@@ -23,6 +23,7 @@ import numpy as np
 
 from dfbench.errors import UserError, nearest
 from dfbench.faces.clip import FAKE, REAL, SPLITS, Clip, Split
+from dfbench.files import write_text
 from dfbench.progress import Progress
 from dfbench.synth.face import Head, build_head, render_head
 from dfbench.synth.forge import Forgery, blend_marks, forge_frame, swap_marks
@@ -125,16 +126,14 @@ def render_dataset(
         for folder in ("real", "fake"):
             for old in (raw_dir / folder).glob("*.mp4"):
                 old.unlink()
-        stamp.write_text(f"{name} {SYNTH_VERSION}")
+        write_text(stamp, f"{name} {SYNTH_VERSION}")
     done = len(todo) - len(missing)
     for finished in _render_all(missing, raw_dir, jobs or os.cpu_count() or 1):
         done += finished
         if progress is not None:
             progress(done, len(todo))
     rows = [asdict(job) | {"file": job.file} for job in todo]
-    unfinished = raw_dir / f".{_MANIFEST}.{os.getpid()}.tmp"
-    unfinished.write_text(json.dumps(header | {"clips": rows}, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(manifest)
+    write_text(manifest, json.dumps(header | {"clips": rows}, indent=1) + "\n")
     return True
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,6 +10,8 @@ from pathlib import Path
 import av
 import numpy as np
 from jaxtyping import UInt8
+
+from dfbench.files import whole
 
 FPS = 25
 
@@ -41,19 +42,14 @@ def write_video(
     One encoder thread and no creation date: equal frames give equal bytes.
     """
     height, width = frames[0].shape[:2]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
-    try:
-        with av.open(str(unfinished), "w", format="mp4", options={"fflags": "+bitexact"}) as file:
-            stream = file.add_stream(encoding.codec, rate=FPS, options=dict(encoding.options))
-            assert isinstance(stream, av.VideoStream)
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            stream.time_base = Fraction(1, FPS)
-            stream.codec_context.thread_count = 1
-            for image in frames:
-                picture = av.VideoFrame.from_ndarray(image, format="rgb24")
-                file.mux(stream.encode(picture))
-            file.mux(stream.encode(None))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    options = {"fflags": "+bitexact"}
+    with whole(path) as unfinished, av.open(unfinished, "w", format="mp4", options=options) as file:
+        stream = file.add_stream(encoding.codec, rate=FPS, options=dict(encoding.options))
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.time_base = Fraction(1, FPS)
+        stream.codec_context.thread_count = 1
+        for image in frames:
+            picture = av.VideoFrame.from_ndarray(image, format="rgb24")
+            file.mux(stream.encode(picture))
+        file.mux(stream.encode(None))

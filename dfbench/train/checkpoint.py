@@ -7,7 +7,10 @@ old one or the new one.
 from __future__ import annotations
 
 import base64
+import contextlib
 import shutil
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from dfbench.errors import UserError
+from dfbench.files import naming
 from dfbench.processes import first_does, own_share, several
 from dfbench.train.state import TrainState
 
@@ -88,6 +92,9 @@ def save(run_dir: Path, name: str, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint, replacing the one of that name. Waits for the device.
 
     Of several processes the first one writes, and the others wait.
+
+    Raises:
+        OSError: The disk refuses it; the error names the checkpoint, and the one before stays.
     """
     first_does(lambda: _save(run_dir, name, checkpoint))
     return checkpoint_dir(run_dir, name).resolve()
@@ -95,21 +102,43 @@ def save(run_dir: Path, name: str, checkpoint: Checkpoint) -> Path:
 
 def _save(run_dir: Path, name: str, checkpoint: Checkpoint) -> None:
     path = _recovered(checkpoint_dir(run_dir, name)).resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
     new, old = path.with_name(name + ".new"), path.with_name(name + ".old")
-    shutil.rmtree(new, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
     state = jax.tree.map(np.asarray, jax.device_get(checkpoint.state))
     meta = {"iterator": _encode(checkpoint.iterator), "progress": checkpoint.progress}
-    with _checkpointer() as checkpointer:
-        checkpointer.save(
-            new,
-            ocp.args.Composite(state=ocp.args.PyTreeSave(state), meta=ocp.args.JsonSave(meta)),
-        )
-    if path.is_dir():
-        path.rename(old)
-    new.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
+    args = ocp.args.Composite(state=ocp.args.PyTreeSave(state), meta=ocp.args.JsonSave(meta))
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _drop(old, *_unfinished(new))
+        try:
+            with _checkpointer() as checkpointer, _quiet_threads():
+                checkpointer.save(new, args)
+            if path.is_dir():
+                path.rename(old)
+            new.rename(path)
+        except BaseException:
+            _recovered(path)
+            _drop(*_unfinished(new))  # the disk may be full
+            raise
+        _drop(old)
+
+
+def _unfinished(new: Path) -> list[Path]:
+    return list(new.parent.glob(f"{new.name}*"))  # Orbax adds to the name until it has everything
+
+
+def _drop(*folders: Path) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """Keep back the tracebacks of Orbax's threads, whose errors its `save` raises too."""
+    before, threading.excepthook = threading.excepthook, lambda failed: None
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _checkpointer() -> ocp.Checkpointer:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dfbench.files import naming, write_text
 from dfbench.processes import is_first
 
 
@@ -16,10 +17,14 @@ class History:
         self.path = path
 
     def append(self, **row: Any) -> None:
-        """Write one row."""
+        """Write one row.
+
+        Raises:
+            OSError: The disk refuses it.
+        """
         if not is_first():
             return
-        with self.path.open("a", encoding="utf-8") as file:
+        with naming(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
     def keep_until(self, step: int) -> None:
@@ -27,10 +32,7 @@ class History:
         if not (is_first() and self.path.is_file()):
             return
         rows = [row for row in read_history(self.path) if row["step"] <= step]
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        new = self.path.with_name(self.path.name + ".new")
-        new.write_text(text, encoding="utf-8")
-        new.replace(self.path)
+        write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dfbench.errors import UserError
+from dfbench.files import whole
 from dfbench.progress import SILENT, Reporter
 from dfbench.results.store import BESIDE, SUFFIX
 from dfbench.storage import listing
@@ -79,11 +80,8 @@ def _copy_files(mirror: Mirror, names: Iterable[str]) -> None:
     for name in sorted(names, key=lambda name: name.endswith(SUFFIX)):
         if not listing.is_safe(name):
             raise UserError(f"{mirror.url}: '{name}' is no name of a file")
-        target = mirror.stage.files / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.part")
-        mirror.remote.get(name, part)
-        part.replace(target)
+        with whole(mirror.stage.files / name) as part:
+            mirror.remote.get(name, part)
 
 
 def _folder(name: str) -> str:

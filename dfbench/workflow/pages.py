@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from dfbench.errors import UserError
+from dfbench.errors import UserError, system_errors
 from dfbench.eval.scores import read_scores
 from dfbench.eval.standings import ScoredCard, standings
 from dfbench.eval.videos import video_scores
+from dfbench.locks import one_at_a_time
 from dfbench.progress import SILENT, Reporter
 from dfbench.report.leaderboard import write_leaderboard
 from dfbench.report.published import published_folder, read_published
@@ -26,7 +28,23 @@ def leaderboard(dirs: Sequence[Path], out: Path, reporter: Reporter = SILENT) ->
     Raises:
       UserError: as `read_merged` and `write_pages`.
     """
-    return write_pages(read_merged(dirs, reporter), dirs, out)
+    with alone_in(out, reporter):
+        return write_pages(read_merged(dirs, reporter), dirs, out)
+
+
+@contextmanager
+def alone_in(out: Path, reporter: Reporter = SILENT) -> Iterator[None]:
+    """Read cards and write pages while no other process does: the last one has seen all cards.
+
+    Raises:
+      UserError: the disk refuses something.
+    """
+    place = out.absolute()
+    with system_errors(out), ExitStack() as held:
+        if place.parent.is_dir():  # or nobody is there, and what is wrong should leave no folder
+            lock = place.with_name(f".lock-{place.name}")
+            held.enter_context(one_at_a_time(lock, f"{out} is being written", reporter.say))
+        yield
 
 
 def read_merged(dirs: Sequence[Path], reporter: Reporter = SILENT) -> Merged:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from dfbench.data.clips import CLIPS
 from dfbench.errors import UserError
+from dfbench.files import whole, write_json
 from dfbench.results.card import (
     DatasetFingerprint,
     Environment,
@@ -37,10 +38,7 @@ class TrainingRecord:
 
 def write_record(run_dir: Path, record: TrainingRecord) -> None:
     """Finish a run folder."""
-    path = run_dir / RECORD
-    temporary = path.with_name(f".{RECORD}.tmp")
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
-    temporary.replace(path)
+    write_json(run_dir / RECORD, record, indent=2)
 
 
 def read_record(run_dir: Path) -> TrainingRecord:
@@ -60,10 +58,8 @@ def read_record(run_dir: Path) -> TrainingRecord:
 
 def write_seen(run_dir: Path, clips: pa.Table) -> None:
     """Keep the table of the clips that a training saw, so that an evaluation anywhere can audit."""
-    path = run_dir / SEEN
-    temporary = path.with_name(f".{SEEN}.tmp")
-    pq.write_table(clips, temporary)
-    temporary.replace(path)
+    with whole(run_dir / SEEN) as unfinished:
+        pq.write_table(clips, unfinished)
 
 
 def read_seen(run_dir: Path) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -38,5 +39,8 @@ def test_one_prepares_and_the_others_take_what_it_made(tmp_path: Path) -> None:
         made = list(pool.map(call, range(3)))
     assert len(extracted) == 1
     assert {one.folder for one in made} == {made[0].folder}
-    assert said.count(f"{spec.text} is being prepared by another process: waiting for it") in (1, 2)
+    waited = [line for line in said if line.endswith(": waiting for it")]
+    assert len(waited) in (1, 2)
+    assert all(line.startswith(f"{spec.text} is being prepared by ") for line in waited)
+    assert any(f"process {os.getpid()} on " in line for line in waited)
     assert not list((tmp_path / "data").rglob(".lock*"))

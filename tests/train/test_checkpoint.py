@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from support.disk import remount, small_disk
 from support.train import TINY, assert_trees_equal, filled_state
 
 from dfbench.config import OptimConfig
@@ -116,6 +117,28 @@ def test_killed_while_writing(
     _save(tmp_path, state, 3)
     assert checkpoint.restore(tmp_path, LAST, like).progress == {"epoch": 3}
     assert [path.name for path in folder.iterdir()] == [LAST]
+
+
+def test_one_that_does_not_fit_leaves_the_one_before(
+    tmp_path: Path, like: TrainState, state: TrainState, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with small_disk(tmp_path / "disk", kilobytes=300) as disk:
+        _save(disk, state, 1)
+        large = replace(state, params={"x": np.random.default_rng(0).random(100_000)})
+        with pytest.raises(OSError, match="No space left") as caught:
+            _save(disk, large, 2)
+        assert caught.value.filename == str(checkpoint_dir(disk, LAST))
+        assert capfd.readouterr().err == ""  # Orbax's threads would write pages of traceback
+        assert [path.name for path in (disk / "checkpoints").iterdir()] == [LAST]
+        assert checkpoint.restore(disk, LAST, like).progress == {"epoch": 1}
+        remount(disk, "ro")
+        with pytest.raises(OSError, match="Read-only") as caught:
+            _save(disk, state, 3)
+        assert caught.value.filename == str(checkpoint_dir(disk, LAST))
+        assert checkpoint.restore(disk, LAST, like).progress == {"epoch": 1}
+        remount(disk, "rw")
+        _save(disk, state, 4)
+        assert checkpoint.restore(disk, LAST, like).progress == {"epoch": 4}
 
 
 def test_there_is_none(tmp_path: Path, like: TrainState) -> None:

@@ -22,26 +22,34 @@
 {% endfor %}
 {% include "slurm/begin.sh" %}
 
-# Two minutes before the time limit: back into the queue, {{ again }} times at most. What is trained
-# goes on from its last checkpoint, as it does after a pre-emption.
-back() {
-  kill -TERM "$work" 2>/dev/null || true
-  wait "$work" || true
-  if (( ${SLURM_RESTART_COUNT:-0} < {{ again }} )); then
-    scontrol requeue "$SLURM_JOB_ID"
-    sleep 60 # until SLURM ends this script
-  fi
-  echo "time limit: this task is not put back any more; submit it again to go on" >&2
-  exit 1
-}
-trap back USR1
-
+# Two minutes before the time limit the work is asked to end. It saves its training, as it does where
+# SLURM asks it by itself, and says so by its status.
+limit=
+work=
 {% if s.nodes > 1 %}
+trap 'limit=yes; scancel --signal=TERM "$SLURM_JOB_ID" || true' USR1 # the step, on all nodes
 # The processes of the step find each other and make each training together.
 srun --kill-on-bad-exit=1{% if s.cpus %} --cpus-per-task={{ s.cpus }}{% endif %} \
   {{ work.matrix }} --part "$SLURM_ARRAY_TASK_ID"/{{ work.parts }} &
 {% else %}
+trap 'limit=yes; kill -TERM "$work" || true' USR1
 {{ work.matrix }} --part "$SLURM_ARRAY_TASK_ID"/{{ work.parts }} &
 {% endif %}
 work=$!
-wait "$work"
+status=0
+wait "$work" || status=$?
+if [[ $limit ]]; then # by which the first wait ended
+  status=0
+  wait "$work" || status=$?
+fi
+
+# Back into the queue, {{ again }} times at most: there the training goes on.
+if [[ $status == {{ stopped }} || ($limit && $status != [023]) ]]; then
+  if (( ${SLURM_RESTART_COUNT:-0} < {{ again }} )); then
+    scontrol requeue "$SLURM_JOB_ID"
+    sleep 60 # until SLURM ends this script
+  fi
+  echo "this task is not put back any more; submit it again to go on" >&2
+  exit 1
+fi
+exit "$status"

@@ -1,0 +1,85 @@
+"""Files that are there whole or not at all, whatever becomes of the process or the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dfbench.errors import refused
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield the name of an unfinished file beside `path`, which takes its place at the end.
+
+    Its name is hidden, ends as that of `path` and is nobody else's, so that several processes may
+    write the same file: the last one wins. The folder is made. After an error the unfinished file
+    is deleted and `path` is as it was.
+
+    Raises:
+      OSError: the disk refuses it; the error names `path`.
+    """
+    unfinished = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}{path.suffix}")
+    with naming(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield unfinished
+            unfinished.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let what the system refuses be said of `path`, whatever a library says of it.
+
+    Raises:
+      OSError: the system refused something; the error names `path`.
+    """
+    try:
+        yield
+    except Exception as error:
+        if (found := refused(error)) is None or found.errno is None:
+            raise
+        raise OSError(found.errno, os.strerror(found.errno), str(path)) from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file; it appears whole or not at all.
+
+    Raises:
+      OSError: as for `whole`.
+    """
+    with whole(path) as unfinished:
+        unfinished.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8, with line breaks as they are; it appears whole or not at all.
+
+    Raises:
+      OSError: as for `whole`.
+    """
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any, *, indent: int = 1) -> None:
+    """Write a value as indented JSON; the file appears whole or not at all.
+
+    Raises:
+      OSError: as for `whole`.
+    """
+    write_bytes(path, json_bytes(value, indent=indent))
+
+
+def json_bytes(value: Any, *, indent: int = 1) -> bytes:
+    """Return a value, such as a dataclass, as indented JSON that ends with a line break."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=indent) + b"\n"
