@@ -179,5 +179,7 @@ def test_planning_of_100_000_clips(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (page,) = tmp_path.glob("*-planning-*.md")
-    rows = [line.split("|")[1].strip() for line in page.read_text().splitlines() if "000" in line]
+    rows = [
+        line.split("|")[1].strip() for line in page.read_text().splitlines() if ",000 |" in line
+    ]
     assert rows == ["1,000", "100,000"]
