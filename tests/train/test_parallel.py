@@ -148,4 +148,4 @@ def test_a_batch_that_cannot_be_split(size: int, devices: int, near: str) -> Non
 def test_replicated_state_lies_on_each_device_and_stays() -> None:
     state = replicate({"x": np.arange(3.0)}, 4)
     assert len(state["x"].sharding.device_set) == 4
-    assert replicate(state, 4)["x"].sharding == state["x"].sharding
+    assert replicate(state, 4) is state  # found out without `device_put`, which takes milliseconds
