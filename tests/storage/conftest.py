@@ -34,9 +34,12 @@ def server() -> Iterator[S3]:
 
 @pytest.fixture
 def s3(
-    server: S3, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    server: S3, fresh: None, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[str]:
-    """Return the URL of an empty bucket of a test's own; the way there is by the proxy."""
+    """Return the URL of an empty bucket of a test's own; the way there is by the proxy.
+
+    Clients are kept by process, and know the proxy that was there when they were made.
+    """
     import fsspec
 
     for name, value in KEYS.items():
