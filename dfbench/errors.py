@@ -67,9 +67,10 @@ def refusal(error: OSError, where: Path | None = None) -> str:
     """Say in a line what the system refused and what to do; `where`, if the error names no file."""
     name = error.filename if isinstance(error.filename, str | bytes) else ""
     place = os.fsdecode(name) or where
-    said = os.strerror(error.errno) if error.errno in _ADVICE else error.strerror or error
+    known = error.errno if error.errno in _ADVICE else None
+    said = os.strerror(known) if known else error.strerror or error
     text = f"{place}: {said}" if place else str(said)
-    return f"{text}; {_ADVICE[error.errno]}" if error.errno in _ADVICE else text
+    return f"{text}; {_ADVICE[known]}" if known else text
 
 
 @contextlib.contextmanager

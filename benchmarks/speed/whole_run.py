@@ -90,7 +90,8 @@ def first_step(cache: Path) -> None:
     use_cpu_cores(config.training.batch_size)
     enable_compile_cache(cache)
 
-    def done(*_: object) -> None:
+    def first(done: int, total: int, note: str = "") -> None:
+        del done, total, note
         print(START, flush=True)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +102,7 @@ def first_step(cache: Path) -> None:
             class_weights=(1.0, 1.0),
             validate=lambda state: Validation(loss=0.0, video_auc=None),
             run_dir=Path(folder),
-            progress=done,
+            progress=first,
         )
 
 
