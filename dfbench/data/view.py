@@ -39,9 +39,15 @@ class SplitView:
         return np.repeat([dataset.name for dataset in self.datasets], sizes)
 
     @property
-    def video_keys(self) -> jt.Shaped[np.ndarray, " n"]:
-        """Dataset and video of each crop, as one text."""
-        return np.char.add(np.char.add(self.dataset, " "), self.text("video"))
+    def video_codes(self) -> jt.Int32[np.ndarray, " n"]:
+        """Number of each crop's video, 0 to videos - 1; of each dataset others."""
+        codes: list[np.ndarray] = []
+        videos = 0
+        for table in self.tables:
+            found = table["video"].combine_chunks().dictionary_encode()
+            codes.append(found.indices.to_numpy() + np.int32(videos))
+            videos += len(found.dictionary)
+        return np.concatenate(codes)
 
     @property
     def source(self) -> jt.Shaped[np.ndarray, " n"]:

@@ -32,10 +32,10 @@ class Text:
         """Encode values."""
         if not isinstance(values, pa.Array | pa.ChunkedArray):
             values = pa.array(np.asarray(values, np.str_).astype(object), pa.large_string())
+        if not pa.types.is_dictionary(values.type):
+            values = values.dictionary_encode()  # before chunks are joined: names fit into one
         if isinstance(values, pa.ChunkedArray):
             values = values.unify_dictionaries().combine_chunks()
-        if not pa.types.is_dictionary(values.type):
-            values = values.dictionary_encode()
         names, codes = values.dictionary.cast(pa.large_string()), values.indices
         # A writer may list a name twice, or one that no row has.
         order = pc.sort_indices(names)

@@ -259,7 +259,7 @@ def _val(
     view = split_view(datasets, "val")
     logits, _ = _score(detector, models, view, places, reporter)
     signed = np.where(view.labels == 1, -logits, logits).astype(np.float64)
-    auc = video_auc_of(view.labels, sigmoid(logits), view.video_keys)
+    auc = video_auc_of(view.labels, sigmoid(logits), view.video_codes)
     return auc, float(np.logaddexp(0.0, signed).mean())
 
 

@@ -16,15 +16,14 @@ import numpy as np
 
 from dfbench.classical.catalog import is_classical
 from dfbench.config import RunConfig, ScoringConfig, config_hash, read_toml, to_dict
-from dfbench.data.keys import person_key
 from dfbench.data.pipeline import eval_batches
 from dfbench.data.prepared import Prepared
-from dfbench.data.view import SplitView, split_view
+from dfbench.data.view import split_view
 from dfbench.degradations import Degradation, parse_degradations
 from dfbench.errors import UserError
 from dfbench.eval.measure import METRIC_NAMES, measure
 from dfbench.eval.predict import predict
-from dfbench.eval.scores import UNDETECTED, ScoreTable, read_scores, score_table, write_scores
+from dfbench.eval.scores import UNDETECTED, ScoreTable, read_scores, write_scores
 from dfbench.faces.clip import Split
 from dfbench.processes import decide, first_does
 from dfbench.progress import SILENT, Reporter
@@ -57,6 +56,7 @@ from dfbench.workflow.mirrored import (
 from dfbench.workflow.places import Places
 from dfbench.workflow.preparation import prepare_spec
 from dfbench.workflow.record import TrainingRecord, read_record
+from dfbench.workflow.scored import scored_table
 from dfbench.workflow.training import CONFIG
 
 VAL: Split = "val"
@@ -252,7 +252,7 @@ class _Scorer:
             batches = eval_batches(view, batch_size=size, workers=workers, degradation=degradation)
             with self._reporter.bar(f"scoring {title}", "crop") as progress:
                 logits = predict(state, networks, batches, len(view), progress=progress)
-        return _Scored(_table(view, datasets, logits), time.perf_counter() - start, notes)
+        return _Scored(scored_table(view, logits), time.perf_counter() - start, notes)
 
 
 def _val_scores(
@@ -313,22 +313,6 @@ def _still_true(
         and ("val_scores" in card.files) == bool(val)
         and all(path.is_file() and card.files[k] == hash_file(path) for k, path in files.items())
         and (val is None or hash_file(val) == card.files["val_scores"])
-    )
-
-
-def _table(view: SplitView, datasets: Sequence[Prepared], logits: np.ndarray) -> ScoreTable:
-    """Put crops and the videos without a crop into one table."""
-    missed = [(d.name, m) for d in datasets for m in d.missed(view.split)]
-    people = zip(view.dataset, view.text("identity"), strict=True)
-    return score_table(
-        dataset=[*view.dataset, *(name for name, _ in missed)],
-        split=[view.split] * (len(view) + len(missed)),
-        manipulation=[*view.text("manipulation"), *(m.manipulation for _, m in missed)],
-        video=[*view.text("video"), *(m.video for _, m in missed)],
-        frame=[*view.numbers("frame"), *(UNDETECTED for _ in missed)],
-        label=[*view.labels, *(m.label for _, m in missed)],
-        logit=[*logits, *(np.nan for _ in missed)],
-        identity=[*(person_key(*one) for one in people), *("" for _ in missed)],
     )
 
 

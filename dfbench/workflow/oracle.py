@@ -18,7 +18,6 @@ from dfbench.data.prepared import Prepared
 from dfbench.data.view import SplitView, split_view
 from dfbench.eval.metrics import video_auc_of
 from dfbench.eval.predict import predict
-from dfbench.eval.scores import score_table
 from dfbench.eval.videos import video_scores
 from dfbench.progress import SILENT, Reporter
 from dfbench.results.card import OracleGap
@@ -26,6 +25,7 @@ from dfbench.train import checkpoint
 from dfbench.train.state import abstract_state, build_networks
 from dfbench.workflow.leaks import SPLIT
 from dfbench.workflow.record import TrainingRecord
+from dfbench.workflow.scored import scored_table
 
 
 def all_epochs_kept(run_dir: Path, record: TrainingRecord) -> bool:
@@ -72,16 +72,9 @@ def _video_auc(
     config: RunConfig, view: SplitView, logits: Float[np.ndarray, " crops"]
 ) -> float | None:
     """Return what a card calls `video_auc`."""
-    table = score_table(
-        dataset=view.dataset,
-        split=[view.split] * len(view),
-        manipulation=view.text("manipulation"),
-        video=view.text("video"),
-        frame=view.numbers("frame"),
-        label=view.labels,
-        logit=logits,
+    videos = video_scores(
+        scored_table(view, logits), config.scoring.aggregate, config.scoring.top_k
     )
-    videos = video_scores(table, config.scoring.aggregate, config.scoring.top_k)
     return video_auc_of(videos.label, videos.p_fake, np.arange(len(videos)))
 
 

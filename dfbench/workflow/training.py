@@ -231,7 +231,7 @@ def _class_weights(config: RunConfig, view: SplitView) -> tuple[float, float]:
 def _validation(config: RunConfig, view: SplitView) -> Callable[[TrainState], Validation]:
     """Return the function that scores a state on the source's val split."""
     networks: Networks = build_networks(config)
-    labels, videos = view.labels, view.video_keys
+    labels, videos = view.labels, view.video_codes
 
     def validate(state: TrainState) -> Validation:
         batches = eval_batches(

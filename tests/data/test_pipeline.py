@@ -140,7 +140,7 @@ def test_a_union_keeps_its_datasets_apart(photos: Prepared, tmp_path: Path) -> N
     view = split_view([photos, other], "train")
     assert len(view) == len(split_view([photos], "train")) + len(split_view([other], "train"))
     assert set(view.dataset.tolist()) == {"folder:mine", "folder:yours"}
-    assert len(set(view.video_keys.tolist())) == len(view)
+    assert len(set(view.video_codes.tolist())) == len(view)
     second = split_view([other], "train")
     (alone,) = list(eval_batches(second, batch_size=len(second)))
     (both,) = list(eval_batches(view, batch_size=len(view)))
