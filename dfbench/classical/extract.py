@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import zipfile
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from dfbench.data.prepared import column
 from dfbench.data.view import SplitView
 from dfbench.degradations import Degradation
 from dfbench.faces.clip import CropRecipe
+from dfbench.files import whole
 from dfbench.locks import one_at_a_time
 from dfbench.paths import slug
 from dfbench.progress import SILENT, Reporter
@@ -145,7 +145,8 @@ def _cached(path: Path, work: _Work, jobs: int, title: str, reporter: Reporter) 
     if path.is_file() and (found := _read(path)) is not None:
         reporter.say(f"reusing {title} ({path})")
         return found
-    with one_at_a_time(path.with_suffix(".lock")):
+    what = f"{path.name} is being made"
+    with one_at_a_time(path.with_suffix(".lock"), what, reporter.say):
         if (found := _read(path)) is None:  # or another process has made them meanwhile
             found = _make(path, work, jobs, title, reporter)
     return found
@@ -179,10 +180,9 @@ def _part(work: _Work, start: int, stop: int, path: Path, *, one_thread: bool) -
 
 
 def _write(features: Features, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    np.savez(temporary, **{f.name: getattr(features, f.name) for f in dataclasses.fields(features)})
-    temporary.replace(path)
+    arrays = {f.name: getattr(features, f.name) for f in dataclasses.fields(features)}
+    with whole(path) as unfinished:
+        np.savez(unfinished, **arrays)
 
 
 def _read(path: Path) -> Features | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dfbench.data.prepared import Prepared, column
 from dfbench.data.records import EncodedFaces
-from dfbench.errors import UserError
+from dfbench.errors import UserError, system_errors
 from dfbench.faces.clip import SPLITS
 from dfbench.progress import Progress
 
@@ -39,11 +39,10 @@ def export(datasets: Sequence[Prepared], out: Path, *, progress: Progress | None
         raise UserError(f"{out}: already there; name a folder that is not")
     work = out.with_name(f".{out.name}.unfinished")
     try:
-        shutil.rmtree(work, ignore_errors=True)
-        count = _write(datasets, work, progress)
-        work.rename(out)
-    except OSError as error:
-        raise UserError(f"{error.filename or out}: {error.strerror or error}") from error
+        with system_errors(out):
+            shutil.rmtree(work, ignore_errors=True)
+            count = _write(datasets, work, progress)
+            work.rename(out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return count

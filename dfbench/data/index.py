@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ import pyarrow as pa
 from dfbench.data.nearest import Vectors
 from dfbench.data.prepared import column
 from dfbench.data.view import SplitView
+from dfbench.files import whole
 from dfbench.paths import slug
 from dfbench.progress import SILENT, Reporter
 
@@ -77,13 +77,8 @@ def _key(recipe: Mapping[str, Any], table: pa.Table) -> str:
 
 
 def _write(path: Path, key: str, vectors: Vectors) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    try:
-        np.savez(temporary, vectors=vectors, key=np.array(key))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as unfinished:
+        np.savez(unfinished, vectors=vectors, key=np.array(key))
 
 
 def _read(path: Path, key: str, rows: int) -> Vectors | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from tensorflow_datasets.proto import tf_example_pb2
 
-_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
+from dfbench.files import naming
 
 
 class EncodedFaces:
@@ -86,21 +85,11 @@ def write_split(
 def _write_file(path: str, records: Iterable[bytes]) -> tuple[int, int]:
     """Write one file; return how many records and how many bytes went into it."""
     count, size = 0, 0
-    try:
+    with naming(Path(path)):
         file = ArrayRecordWriter(path, "group_size:1")  # for random access
         for record in records:
             file.write(record)
             count += 1
             size += len(record)
         file.close()
-    except RuntimeError as error:
-        raise _system_error(error, path) from error
     return count, size
-
-
-def _system_error(error: RuntimeError, path: str) -> OSError:
-    """Return what the system refused; ArrayRecord has it as text."""
-    for code in _SYSTEM:
-        if os.strerror(code) in str(error):
-            return OSError(code, os.strerror(code), path)
-    return OSError(errno.EIO, " ".join(str(error).split()), path)

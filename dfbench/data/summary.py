@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from dfbench.data.prepared import Prepared, column
 from dfbench.data.records import EncodedFaces
 from dfbench.faces.clip import SPLITS, recipe_values
+from dfbench.files import write_json, write_text
 from dfbench.results.coverage import coverage_warnings
 
 NUMBERS, PAGE = "report.json", "report.html"
@@ -104,8 +104,8 @@ def write_summary(prepared: Prepared) -> Path:
     numbers, page = prepared.folder / NUMBERS, prepared.folder / PAGE
     if not (numbers.is_file() and page.is_file()):
         summary = summarise(prepared)
-        numbers.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=1) + b"\n")
-        page.write_text(_page(summary, prepared), encoding="utf-8")
+        write_json(numbers, summary)
+        write_text(page, _page(summary, prepared))
     return page
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from dfbench.config import DataConfig
@@ -21,6 +20,7 @@ from dfbench.errors import UserError, system_errors
 from dfbench.faces.clip import Split
 from dfbench.faces.crop import decode
 from dfbench.faces.images import RGB
+from dfbench.files import write_json
 from dfbench.progress import SILENT, Reporter
 from dfbench.report.sheet import Group, Strip, Tile, write_sheet
 from dfbench.workflow.describe import Describer, run_describer
@@ -90,15 +90,11 @@ def audit(
         model=network.name if network else None,
         overlap=overlap,
     )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        encoded = msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
-        (out / TABLE).write_bytes(encoded)
+    with system_errors(out):
+        write_json(out / TABLE, report)
         title = f"Trained on {train}, evaluated on {evaluated}"
         legend = "left: training data, right: evaluated"
         write_sheet(title, legend, _strips(overlap, before, now), out / SHEET)
-    except OSError as error:
-        raise UserError(f"{error.filename or out}: {error.strerror or error}") from error
     return report
 
 

@@ -20,6 +20,7 @@ from dfbench.eval.samples import Scores
 from dfbench.eval.scores import read_scores
 from dfbench.eval.table import ScoreTable
 from dfbench.faces.crop import decode
+from dfbench.files import write_bytes
 from dfbench.paths import folder_name
 from dfbench.progress import SILENT, Reporter
 from dfbench.report.figures.evaluation import Crop, Evaluation
@@ -94,7 +95,9 @@ def report(
     text = page(_title(card), _lead(card), sections, FOOTER)
     out = out or run / REPORT
     with system_errors(out):
-        return [_write(out / PAGE, text.encode()), *(_write(out / k, v) for k, v in files.items())]
+        for name, data in ((PAGE, text.encode()), *files.items()):
+            write_bytes(out / name, data)
+    return [out / PAGE, *(out / name for name in files)]
 
 
 def _title(card: ResultCard) -> str:
@@ -104,14 +107,6 @@ def _title(card: ResultCard) -> str:
 def _lead(card: ResultCard) -> str:
     protocol = f", protocol {card.protocol}" if card.protocol else ""
     return f"Report of an evaluation by dfbench: seed {card.cell.seed}{protocol}."
-
-
-def _write(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
-    return path
 
 
 # --- the run --------------------------------------------------------------------------------------
