@@ -69,8 +69,8 @@ def multiply_adds(model: nnx.Module, side: int) -> int:
         logits: Array = nnx.merge(graphdef, state)(images)
         return logits
 
-    with lowering.plain():
-        return _count(jax.make_jaxpr(predict)(state, _images(side)).jaxpr)
+    with lowering.traced_as("plain"):
+        return count_multiply_adds(jax.make_jaxpr(predict)(state, _images(side)).jaxpr)
 
 
 def layers_of(model: nnx.Module, side: int) -> tuple[Layer, ...]:
@@ -127,23 +127,40 @@ def _watched(classes: set[type], note: Callable[[Any, Any], None]) -> Iterator[N
             setattr(cls, "__call__", call)  # noqa: B010
 
 
-def _count(jaxpr: Any) -> int:
-    total = 0
+def operations(jaxpr: Any, times: int = 1) -> Iterator[tuple[Any, int]]:
+    """Yield each equation that holds no others, and how many times it runs.
+
+    A scan runs its body many times; of a choice, all branches are counted.
+    """
     for equation in jaxpr.eqns:
-        params, operands = equation.params, equation.invars
-        output = equation.outvars[0].aval
-        if equation.primitive.name == "conv_general_dilated":
-            kernel = operands[1].aval
-            out_dimension = params["dimension_numbers"].rhs_spec[0]
-            total += output.size * kernel.size // kernel.shape[out_dimension]
-        elif equation.primitive.name == "dot_general":
-            (contracted, _), _ = params["dimension_numbers"]
-            total += output.size * math.prod(operands[0].aval.shape[d] for d in contracted)
-        else:
-            # A scan runs its body many times; of a choice, all branches are counted.
-            times = params.get("length", 1) if equation.primitive.name == "scan" else 1
-            total += times * sum(map(_count, _inner_jaxprs(params)))
-    return total
+        inner = list(_inner_jaxprs(equation.params))
+        if not inner:
+            yield equation, times
+        runs = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
+        for one in inner:
+            yield from operations(one, times * runs)
+
+
+def count_multiply_adds(jaxpr: Any) -> int:
+    """Return the multiply-adds of all convolutions and matrix products, but for those with 0.
+
+    Those are where the gradient of a strided convolution is dilated.
+    """
+    return sum(times * _multiply_adds(equation) for equation, times in operations(jaxpr))
+
+
+def _multiply_adds(equation: Any) -> int:
+    params, operands = equation.params, equation.invars
+    if equation.primitive.name == "conv_general_dilated":
+        kernel, output = operands[1].aval, equation.outvars[0].aval
+        out_dimension = params["dimension_numbers"].rhs_spec[0]
+        taps = int(output.size * kernel.size // kernel.shape[out_dimension])
+        return taps // math.prod(params["lhs_dilation"])
+    if equation.primitive.name == "dot_general":
+        (contracted, _), _ = params["dimension_numbers"]
+        terms = math.prod(operands[0].aval.shape[d] for d in contracted)
+        return int(equation.outvars[0].aval.size * terms)
+    return 0
 
 
 def _inner_jaxprs(params: Mapping[str, Any]) -> Iterator[Any]:

@@ -15,6 +15,7 @@ import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -22,25 +23,25 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
+Form = Literal["plain", "shifted"]
 _NHWC = ("NHWC", "HWIO", "NHWC")
-
-
-_plain = ContextVar("plain", default=False)
+_form: ContextVar[Form | None] = ContextVar("form", default=None)
 
 
 def shifted() -> bool:
     """Return whether the CPU forms are in use."""
-    return jax.default_backend() == "cpu" and not _plain.get()
+    form = _form.get()
+    return form == "shifted" if form else jax.default_backend() == "cpu"
 
 
 @contextmanager
-def plain() -> Iterator[None]:
-    """Trace the operations of `jax.lax` on every platform."""
-    token = _plain.set(True)
+def traced_as(form: Form) -> Iterator[None]:
+    """Trace the operations of `jax.lax`, or the CPU forms, on every platform."""
+    token = _form.set(form)
     try:
         yield
     finally:
-        _plain.reset(token)
+        _form.reset(token)
 
 
 def depthwise3x3(

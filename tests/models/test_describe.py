@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
 
 from dfbench.config import ModelConfig
-from dfbench.models import describe
-from dfbench.models.describe import abstract_model, layers_of, multiply_adds, parameter_count
+from dfbench.models.describe import (
+    abstract_model,
+    count_multiply_adds,
+    layers_of,
+    multiply_adds,
+    parameter_count,
+)
 from dfbench.models.meso4 import Meso4
 from dfbench.models.registry import get_model, model_names
 
@@ -41,7 +48,33 @@ def test_a_loop_counts_as_often_as_it_runs() -> None:
     def loop(x: jax.Array) -> jax.Array:
         return jax.lax.fori_loop(0, 5, lambda _, y: y @ y, x)
 
-    assert describe._count(jax.make_jaxpr(loop)(jnp.ones((2, 2))).jaxpr) == 5 * 2**3
+    assert count_multiply_adds(jax.make_jaxpr(loop)(jnp.ones((2, 2))).jaxpr) == 5 * 2**3
+
+
+@pytest.mark.parametrize(("stride", "groups"), [(1, 1), (2, 1), (1, 4), (3, 2)])
+def test_both_gradients_of_a_convolution_cost_what_it_costs(stride: int, groups: int) -> None:
+    def convolve(images: jax.Array, kernel: jax.Array) -> jax.Array:
+        return jax.lax.conv_general_dilated(
+            images,
+            kernel,
+            (stride, stride),
+            "VALID",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=groups,
+        ).sum()
+
+    # The sides are such that each pixel lies under windows that are whole: 3 + 6 strides.
+    images = jnp.ones((2, 3 + 6 * stride, 3 + 6 * stride, 4))
+    kernel = jnp.ones((3, 3, 4 // groups, 8))
+    once = 2 * 7 * 7 * 8 * 9 * (4 // groups)
+
+    def cost(function: Callable[..., jax.Array]) -> int:
+        return count_multiply_adds(jax.make_jaxpr(function)(images, kernel).jaxpr)
+
+    assert cost(convolve) == once
+    assert cost(jax.grad(convolve, 1)) == 2 * once  # with the value
+    by_images = cost(jax.grad(convolve)) - once
+    assert by_images == 2 * (images.shape[1] ** 2 * 4) * 9 * (8 // groups) // stride**2
 
 
 def test_layers_are_listed_as_they_are_called() -> None:

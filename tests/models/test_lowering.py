@@ -58,7 +58,7 @@ def _run(function: Callable[..., Array], dtype: type, *inputs: Array) -> list[Ar
 
 def _assert_same(function: Callable[..., Array], *inputs: Array) -> None:
     """Compare the CPU form, in float32 and in bfloat16, with that of lax in float32."""
-    with lowering.plain():
+    with lowering.traced_as("plain"):
         expected = _run(function, jnp.float32, *inputs)
     found = _run(function, jnp.float32, *inputs)
     narrow = _run(function, jnp.bfloat16, *inputs)
@@ -72,7 +72,10 @@ def _assert_same(function: Callable[..., Array], *inputs: Array) -> None:
 
 def test_cpu_forms_are_in_use_on_a_cpu() -> None:
     assert lowering.shifted()
-    with lowering.plain():
+    with lowering.traced_as("plain"):
+        assert not lowering.shifted()
+        with lowering.traced_as("shifted"):
+            assert lowering.shifted()
         assert not lowering.shifted()
     assert lowering.shifted()
 
