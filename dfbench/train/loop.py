@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,7 @@ from dfbench.train import checkpoint
 from dfbench.train.ahead import Ahead, BatchIterator
 from dfbench.train.checkpoint import BEST, LAST, Checkpoint
 from dfbench.train.history import History
+from dfbench.train.marks import Clock, Marks, Stopwatch
 from dfbench.train.parallel import check_batch_size, place, pmap_train_step
 from dfbench.train.state import (
     Networks,
@@ -30,11 +31,12 @@ from dfbench.train.state import (
     create_state,
     without_optimizer,
 )
-from dfbench.train.step import make_train_step
+from dfbench.train.step import DeviceStep, Metrics, make_train_step
 
 LOG_EVERY = 10  # steps
 
 SelectedBy = Literal["val video AUC", "val loss"]
+_Steps = Generator[dict[str, jax.Array], Metrics, None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,37 @@ class Validation:
 
     loss: float
     video_auc: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is to be trained, and who is told of it.
+
+    Attributes:
+        config: Of it `seed`, `model`, `augment`, `optim`, `training` and `phases`.
+        batches: Endless; its position is part of a checkpoint.
+        steps_per_epoch: Steps between two validations.
+        class_weights: Of real and fake examples in the loss.
+        validate: Scores a state on the source's val split. Nothing else chooses the checkpoint.
+        run_dir: Of this run; without `resume` an earlier training in it is deleted.
+        start: Replaces the random parameters of the first state, for example by imported ones.
+        resume: Go on from `checkpoints/last`, if there is one.
+        keep_epochs: Also keep what each epoch ended with, without the optimizer's state.
+        saved: Called after each checkpoint to resume from, in every process.
+        progress: Called with steps.
+    """
+
+    config: RunConfig
+    batches: BatchIterator
+    steps_per_epoch: int
+    class_weights: tuple[float, float]
+    validate: Callable[[TrainState], Validation]
+    run_dir: Path
+    start: Callable[[TrainState], TrainState] | None = None
+    resume: bool = False
+    keep_epochs: bool = False
+    saved: Callable[[], None] = lambda: None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,146 +115,87 @@ class FitResult:
     networks: Networks
 
 
-@dataclass(kw_only=True)
-class _Marks:
-    """The loop's bookkeeping, saved in each checkpoint as JSON."""
-
-    step: int = 0
-    epochs: int = 0  # finished, with their validation
-    phase: int = 0
-    phase_start: int = 0  # `epochs` when the phase began
-    best_epoch: int = 0
-    best_auc: float | None = None
-    best_loss: float = math.inf
-    losses: list[float] = field(default_factory=list)  # since the last row of metrics.jsonl
-
-    @property
-    def waited(self) -> int:
-        """Epochs of this phase without a better validation."""
-        return self.epochs - max(self.best_epoch, self.phase_start)
-
-    def improved_by(self, validation: Validation) -> bool:
-        """Compare by AUC, ties by loss; without AUC by loss."""
-        if not self.best_epoch:
-            return True
-        return _rank(validation.video_auc, validation.loss) > _rank(self.best_auc, self.best_loss)
-
-
-def _rank(auc: float | None, loss: float) -> tuple[float, float]:
-    return (-math.inf if auc is None else auc, -loss)
-
-
-@dataclass(kw_only=True)
-class _Stopwatch:
-    """Images and seconds of training, without validation, checkpoints and the first step."""
-
-    images: int = 0
-    seconds: float = 0.0
-    since: float | None = None
-    row: tuple[int, float] = (0, 0.0)  # images and seconds at the last row of metrics.jsonl
-
-    def start(self) -> None:
-        self.since = time.perf_counter()
-
-    def tick(self, images: int) -> None:
-        """Count a step that ended now."""
-        if self.since is not None:
-            now = time.perf_counter()
-            self.images, self.seconds = self.images + images, self.seconds + now - self.since
-            self.since = now
-
-    def rate(self) -> float | None:
-        """Return images a second since the last call."""
-        images, seconds = self.images - self.row[0], self.seconds - self.row[1]
-        self.row = (self.images, self.seconds)
-        return round(images / seconds, 2) if seconds else None
-
-
-def fit(
-    config: RunConfig,
-    batches: BatchIterator,
-    *,
-    steps_per_epoch: int,
-    class_weights: tuple[float, float],
-    validate: Callable[[TrainState], Validation],
-    run_dir: Path,
-    start: Callable[[TrainState], TrainState] | None = None,
-    resume: bool = False,
-    keep_epochs: bool = False,
-    saved: Callable[[], None] = lambda: None,
-    progress: Progress | None = None,
-) -> FitResult:
-    """Train by `config`; keep the best epoch by the val split of the *source* dataset.
+def fit(task: Task) -> FitResult:
+    """Train; keep the best epoch by the val split of the *source* dataset.
 
     Each phase goes on from the last state of the one before, with an optimizer of its own; where
     patience runs out, its phase ends. The best epoch is the best of all phases.
 
-    Writes `metrics.jsonl` and `checkpoints/{last,best}` under `run_dir`. A resumed training ends
-    with the same parameters, bit for bit, and the same metrics but for their timing.
-
-    Args:
-        config: Of it `seed`, `model`, `augment`, `optim`, `training` and `phases`.
-        batches: Endless; its position is part of a checkpoint.
-        steps_per_epoch: Steps between two validations.
-        class_weights: Of real and fake examples in the loss.
-        validate: Scores a state on the source's val split. Nothing else chooses the checkpoint.
-        run_dir: Of this run; without `resume` an earlier training in it is deleted.
-        start: Replaces the random parameters of the first state, for example by imported ones.
-        resume: Go on from `checkpoints/last`, if there is one.
-        keep_epochs: Also keep what each epoch ended with, without the optimizer's state.
-        saved: Called after each checkpoint to resume from, in every process.
-        progress: Called with steps.
+    Writes `metrics.jsonl` and `checkpoints/{last,best}` under the run's folder. A resumed training
+    ends with the same parameters, bit for bit, and the same metrics but for their timing.
 
     Raises:
         UserError: The batch cannot be split over the devices, a phase names no parameter (when it
             begins), the loss is no longer finite, or the checkpoint to resume from does not fit.
     """
-    check_batch_size(config.training.batch_size)
-    loop = _Loop(config, batches, steps_per_epoch, class_weights, validate, run_dir, progress)
-    loop.keep_epochs, loop.saved = keep_epochs, saved
-    loop.begin(resume, start)
-    return loop.run()
+    training = Training(task, Clock())
+    networks, steps, metrics = None, training.steps(), None
+    while True:
+        try:
+            batch = next(steps) if metrics is None else steps.send(metrics)
+        except StopIteration as end:
+            result: FitResult = end.value
+            return result
+        if training.networks is not networks:  # a phase begins
+            networks, step = training.networks, pmap_train_step(training.device_step())
+        training.state, metrics = step(training.state, batch)
 
 
-class _Loop:
-    """The variables of one `fit`."""
+class Training:
+    """One training, which leaves its steps to others.
 
-    def __init__(
-        self,
-        config: RunConfig,
-        batches: BatchIterator,
-        steps_per_epoch: int,
-        class_weights: tuple[float, float],
-        validate: Callable[[TrainState], Validation],
-        run_dir: Path,
-        progress: Progress | None,
-    ) -> None:
-        self.config, self.run_dir = config, run_dir
-        self.steps_per_epoch, self.class_weights = steps_per_epoch, class_weights
-        self.validate, self.progress = validate, progress
-        self.phases = phases_of(config)
-        self.state, self.networks = create_state(config, steps_per_epoch=steps_per_epoch)
-        self.history = History(run_dir / "metrics.jsonl")
-        self.marks, self.watch = _Marks(), _Stopwatch()
-        self.keep_epochs = False
-        self.saved: Callable[[], None] = lambda: None
-        own = own_share().size(config.training.batch_size)
-        seed = np.full(own, config.seed, np.int32)
-        self.batches = Ahead(batches, lambda batch: place({**batch, "seed": seed}))
-        self.pending: tuple[int, dict[str, jax.Array]] | None = None  # metrics not yet read
+    Args:
+        task: What is trained.
+        clock: Times it; shared with those that take turns with it.
 
-    def begin(self, resume: bool, start: Callable[[TrainState], TrainState] | None) -> None:
+    Attributes:
+        state: After the last step.
+        networks: Of the phase that it is in.
+
+    Raises:
+        UserError: As of `fit`, before the first step.
+    """
+
+    def __init__(self, task: Task, clock: Clock) -> None:
+        check_batch_size(task.config.training.batch_size)
+        self.task, self.config = task, task.config
+        self.phases = phases_of(task.config)
+        state, self.networks = create_state(task.config, steps_per_epoch=task.steps_per_epoch)
+        self.held: Callable[[], TrainState] = lambda: state
+        self.history = History(task.run_dir / "metrics.jsonl")
+        self.marks, self.clock, self.watch = Marks(), clock, Stopwatch(clock=clock)
+        own = own_share().size(task.config.training.batch_size)
+        seed = np.full(own, task.config.seed, np.int32)
+        self.batches = Ahead(task.batches, lambda batch: place({**batch, "seed": seed}))
+        self.pending: tuple[int, Metrics] | None = None  # metrics not yet read
+        self._begin()
+
+    @property
+    def state(self) -> TrainState:
+        """Return what is to be trained on, checked or saved."""
+        return self.held()
+
+    @state.setter
+    def state(self, state: TrainState) -> None:
+        self.held = lambda: state
+
+    def device_step(self) -> DeviceStep:
+        """Return the per-device function of a step of the phase it is in."""
+        return make_train_step(self.networks, self.config, self.task.class_weights)
+
+    def _begin(self) -> None:
         """Take up the last checkpoint, or clear the way for a new training."""
-        self.run_dir.mkdir(parents=True, exist_ok=True)
-        if resume and decide(lambda: checkpoint.exists(self.run_dir, LAST)):
-            self.marks = _Marks(**checkpoint.read_progress(self.run_dir, LAST))
+        run_dir, start = self.task.run_dir, self.task.start
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if self.task.resume and decide(lambda: checkpoint.exists(run_dir, LAST)):
+            self.marks = Marks(**checkpoint.read_progress(run_dir, LAST))
             if self.marks.phase:
                 self._enter_phase()
-            found = checkpoint.restore(self.run_dir, LAST, self.state)
+            found = checkpoint.restore(run_dir, LAST, self.state)
             self.state = found.state
             self.batches.set_state(found.iterator)
         else:
-            first_does(lambda: shutil.rmtree(self.run_dir / "checkpoints", ignore_errors=True))
+            first_does(lambda: shutil.rmtree(run_dir / "checkpoints", ignore_errors=True))
             if start is not None:
                 self.state = start(self.state)
         self.history.keep_until(self.marks.step)
@@ -229,14 +203,15 @@ class _Loop:
     def _enter_phase(self) -> None:
         """Take the optimizer and the frozen parameters of the phase that the marks name."""
         self.networks = build_networks(
-            self.config, steps_per_epoch=self.steps_per_epoch, phase=self.marks.phase
+            self.config, steps_per_epoch=self.task.steps_per_epoch, phase=self.marks.phase
         )
         self.state = begin_phase(self.state, self.networks)
 
-    def run(self) -> FitResult:
+    def steps(self) -> Generator[dict[str, jax.Array], Metrics, FitResult]:
+        """Yield the batch of each step; whoever takes it sets `state`, and sends its metrics."""
         start = time.perf_counter()
         while True:
-            self._run_phase()
+            yield from self._phase_steps()
             if self.marks.phase + 1 == len(self.phases):
                 break
             self.marks.phase += 1
@@ -244,7 +219,7 @@ class _Loop:
             self._enter_phase()
         if not total_epochs(self.config):
             self._validate_epoch(finished=0)  # what there was before the first step is kept
-        best = checkpoint.restore(self.run_dir, BEST, without_optimizer(self.state))
+        best = checkpoint.restore(self.task.run_dir, BEST, without_optimizer(self.state))
         marks, watch = self.marks, self.watch
         return FitResult(
             epochs=marks.epochs,
@@ -260,36 +235,33 @@ class _Loop:
             networks=self.networks,
         )
 
-    def _run_phase(self) -> None:
+    def _phase_steps(self) -> _Steps:
         end = self.marks.phase_start + self.phases[self.marks.phase].epochs
-        if self.marks.epochs >= end or self._out_of_patience():
-            return
-        step = make_train_step(self.networks, self.config, self.class_weights)
-        self.step = pmap_train_step(step)
         self.watch.since = None  # the first step compiles
         while self.marks.epochs < end and not self._out_of_patience():
-            self._train_epoch()
+            yield from self._epoch_steps()
             self._validate_epoch()
 
     def _out_of_patience(self) -> bool:
         patience = self.config.training.patience
         return patience > 0 and self.marks.waited >= patience
 
-    def _train_epoch(self) -> None:
-        end = (self.marks.epochs + 1) * self.steps_per_epoch
+    def _epoch_steps(self) -> _Steps:
+        end = (self.marks.epochs + 1) * self.task.steps_per_epoch
         every = self.config.training.checkpoint_steps
         while self.marks.step < end:
             # The device works on this step while the metrics of the one before are read.
-            self.state, metrics = self.step(self.state, next(self.batches))
+            metrics = yield next(self.batches)
             self._read_pending()
             self.marks.step += 1
             self.pending = (self.marks.step, metrics)
             if self.watch.since is None:
-                self._read_pending()  # the first step compiles: wait for it, then time
+                self._read_pending()  # what was compiled: wait for it, then time
                 self.watch.start()
             if every and self.marks.step % every == 0 and self.marks.step < end:
                 self._read_pending()
-                self._save_last()
+                with self.clock.stopped():
+                    self._save_last()
         self._read_pending()
 
     def _read_pending(self) -> None:
@@ -305,51 +277,48 @@ class _Loop:
                 f"the loss is {loss} at step {step}: try a lower learning rate "
                 f"(--set optim.lr={lr / 10:g}) or --set model.dtype=float32"
             )
-        marks = self.marks
+        marks, steps_per_epoch = self.marks, self.task.steps_per_epoch
         marks.losses.append(loss)
         self.watch.tick(self.config.training.batch_size)
-        total = total_epochs(self.config) * self.steps_per_epoch
-        if self.progress is not None:
-            self.progress(step, total, f"loss {loss:.3f}")
-        if step % LOG_EVERY == 0 or step % self.steps_per_epoch == 0:
+        if self.task.progress is not None:
+            total = total_epochs(self.config) * steps_per_epoch
+            self.task.progress(step, total, f"loss {loss:.3f}")
+        if step % LOG_EVERY == 0 or step % steps_per_epoch == 0:
             self.history.append(
                 step=step,
-                epoch=(step - 1) // self.steps_per_epoch + 1,
+                epoch=(step - 1) // steps_per_epoch + 1,
                 loss=sum(marks.losses) / len(marks.losses),
-                lr=float(
-                    self.networks.schedule(step - 1 - marks.phase_start * self.steps_per_epoch)
-                ),
+                lr=float(self.networks.schedule(step - 1 - marks.phase_start * steps_per_epoch)),
                 images_per_s=self.watch.rate(),
             )
             marks.losses.clear()
 
     def _validate_epoch(self, finished: int = 1) -> None:
-        marks = self.marks
-        validation = self.validate(self.state)
-        marks.epochs += finished
-        best = marks.improved_by(validation)
-        if best:
-            marks.best_epoch = marks.epochs
-            marks.best_auc, marks.best_loss = validation.video_auc, validation.loss
-        self.history.append(
-            step=marks.step,
-            epoch=marks.epochs,
-            val_loss=validation.loss,
-            val_video_auc=validation.video_auc,
-            best=best,
-        )
-        names = [BEST] if best else []
-        names += [checkpoint.epoch_name(marks.epochs)] if self.keep_epochs else []
-        kept = Checkpoint(state=without_optimizer(self.state), progress=asdict(marks))
-        for name in names:
-            checkpoint.save(self.run_dir, name, kept)
-        self._save_last()
+        with self.clock.stopped():
+            marks, state = self.marks, self.state
+            validation = self.task.validate(state)
+            marks.epochs += finished
+            best = marks.improved_by(validation.video_auc, validation.loss)
+            if best:
+                marks.best_epoch = marks.epochs
+                marks.best_auc, marks.best_loss = validation.video_auc, validation.loss
+            self.history.append(
+                step=marks.step,
+                epoch=marks.epochs,
+                val_loss=validation.loss,
+                val_video_auc=validation.video_auc,
+                best=best,
+            )
+            names = [BEST] if best else []
+            names += [checkpoint.epoch_name(marks.epochs)] if self.task.keep_epochs else []
+            kept = Checkpoint(state=without_optimizer(state), progress=asdict(marks))
+            for name in names:
+                checkpoint.save(self.task.run_dir, name, kept)
+            self._save_last()
 
     def _save_last(self) -> None:
         saved = Checkpoint(
             state=self.state, iterator=self.batches.get_state(), progress=asdict(self.marks)
         )
-        checkpoint.save(self.run_dir, LAST, saved)
-        self.saved()
-        if self.watch.since is not None:
-            self.watch.start()  # saving and validating are not training
+        checkpoint.save(self.task.run_dir, LAST, saved)
+        self.task.saved()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -28,12 +30,12 @@ from dfbench.paths import slug
 from dfbench.processes import decide, first_does, several
 from dfbench.progress import SILENT, Reporter
 from dfbench.report.curves import write_curves
-from dfbench.results.card import DatasetFingerprint, FileHash, TrainingSummary
+from dfbench.results.card import TrainingSummary
 from dfbench.results.environment import environment
 from dfbench.results.store import hash_folder
 from dfbench.train import checkpoint
 from dfbench.train.history import read_history
-from dfbench.train.loop import FitResult, Validation, fit
+from dfbench.train.loop import FitResult, Task, Validation, fit
 from dfbench.train.parallel import check_batch_size
 from dfbench.train.state import Networks, TrainState, build_networks
 from dfbench.workflow.initial import Start, starting_weights
@@ -76,8 +78,92 @@ def train(
         from dfbench.workflow.classical import train_classical
 
         return train_classical(config, places, overwrite=overwrite, reporter=reporter)
+    begun = begin(config, places, resume=resume, overwrite=overwrite, reporter=reporter)
+    if isinstance(begun, Path):
+        return begun
+    task = begun.task(keep_epochs=keep_epochs, reporter=reporter)
+    with reporter.bar(begun.title, "step") as progress:
+        result = fit(dataclasses.replace(task, progress=progress))
+    return begun.finish(result, reporter)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A run folder whose training is to be done, or to be gone on with."""
+
+    config: RunConfig
+    places: Places
+    run_dir: Path
+    datasets: tuple[Prepared, ...]
+    weights: Start | None  # it starts from
+    seen: pa.Table  # the clips it trains on
+    resume: bool
+
+    @property
+    def title(self) -> str:
+        """Say what is trained."""
+        return f"training {self.config.model.name} on {self.config.train}"
+
+    def task(self, *, keep_epochs: bool, reporter: Reporter) -> Task:
+        """Open the data."""
+        config, settings = self.config, self.config.training
+        view = split_view(self.datasets, "train")
+        batches = train_batches(
+            view,
+            batch_size=settings.batch_size,
+            seed=config.seed,
+            balance=settings.balance,
+            mix=settings.mix,
+            workers=config.data.workers,
+        )
+        reporter.say(f"{self.title}: {len(view)} crops, at most {total_epochs(config)} epochs")
+        return Task(
+            config=config,
+            batches=batches,
+            steps_per_epoch=max(1, round(len(view) / settings.batch_size)),
+            class_weights=_class_weights(config, view),
+            validate=_validation(config, split_view(self.datasets, "val")),
+            run_dir=self.run_dir,
+            start=self.weights.apply if self.weights else None,
+            resume=self.resume,
+            keep_epochs=keep_epochs,
+            saved=partial(keep_checkpoint, self.places, self.run_dir, reporter),
+        )
+
+    def finish(self, result: FitResult, reporter: Reporter) -> Path:
+        """Write what the training was, and return its folder."""
+        first_does(lambda: self._write(result))
+        keep_run(self.places, self.run_dir, reporter)
+        reporter.say(_said(result, self.run_dir))
+        return self.run_dir
+
+    def _write(self, result: FitResult) -> None:
+        run_dir, init = self.run_dir, self.weights.file if self.weights else None
+        write_curves(read_history(run_dir / HISTORY), run_dir / "curves.png")
+        write_seen(run_dir, self.seen)
+        best = checkpoint.checkpoint_dir(run_dir, checkpoint.BEST)
+        record = TrainingRecord(
+            training_hash=training_hash(self.config),
+            datasets=tuple(dataset.fingerprint() for dataset in self.datasets),
+            summary=_summary(result),
+            environment=environment(devices=True),
+            checkpoint=hash_folder(best),
+            init=init,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
+        write_record(run_dir, record)
+
+
+def begin(
+    config: RunConfig, places: Places, *, resume: bool, overwrite: bool, reporter: Reporter
+) -> Begun | Path:
+    """Open the folder of a run; where its training is finished, return the folder alone.
+
+    Raises:
+      UserError: as of `train`.
+    """
     weights = check_settings(config, reporter)
-    datasets = prepare_spec(config.train, config.data, places, reporter)
+    datasets = tuple(prepare_spec(config.train, config.data, places, reporter))
     run_dir = places.runs_dir / run_name(config, datasets, weights)
     if not overwrite:
         fetch_run(places, run_dir, reporter, to_resume=True)
@@ -94,23 +180,15 @@ def train(
     if overwrite:
         first_does(lambda: drop_run(places, run_dir, reporter))
     first_does(lambda: _begin_folder(run_dir, config, overwrite=overwrite))
-    seen = clip_table(datasets, TRAINED_ON)
-    result = _fit(
-        config,
-        datasets,
-        weights,
-        run_dir,
+    return Begun(
+        config=config,
+        places=places,
+        run_dir=run_dir,
+        datasets=datasets,
+        weights=weights,
+        seen=clip_table(datasets, TRAINED_ON),
         resume=resume and unfinished,
-        keep_epochs=keep_epochs,
-        saved=partial(keep_checkpoint, places, run_dir, reporter),
-        reporter=reporter,
     )
-    init = weights.file if weights else None
-    fingerprints = tuple(d.fingerprint() for d in datasets)
-    first_does(lambda: _finish_folder(run_dir, config, fingerprints, seen, result, init))
-    keep_run(places, run_dir, reporter)
-    reporter.say(_said(result, run_dir))
-    return run_dir
 
 
 def _begin_folder(run_dir: Path, config: RunConfig, *, overwrite: bool) -> None:
@@ -118,31 +196,6 @@ def _begin_folder(run_dir: Path, config: RunConfig, *, overwrite: bool) -> None:
         shutil.rmtree(run_dir, ignore_errors=True)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_toml(config, run_dir / CONFIG)
-
-
-def _finish_folder(
-    run_dir: Path,
-    config: RunConfig,
-    datasets: tuple[DatasetFingerprint, ...],
-    seen: pa.Table,
-    result: FitResult,
-    init: FileHash | None,
-) -> None:
-    write_curves(read_history(run_dir / HISTORY), run_dir / "curves.png")
-    write_seen(run_dir, seen)
-    best = checkpoint.checkpoint_dir(run_dir, checkpoint.BEST)
-    write_record(
-        run_dir,
-        TrainingRecord(
-            training_hash=training_hash(config),
-            datasets=datasets,
-            summary=_summary(result),
-            environment=environment(devices=True),
-            checkpoint=hash_folder(best),
-            init=init,
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        ),
-    )
 
 
 def check_settings(config: RunConfig, reporter: Reporter = SILENT) -> Start | None:
@@ -180,44 +233,6 @@ def run_name(
     fields += [f"{m}" for d in datasets for m in d.manipulations]
     digest = hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:10]
     return f"{slug(config.model.name)}-{slug(config.train)}-s{config.seed}-{digest}"
-
-
-def _fit(
-    config: RunConfig,
-    datasets: Sequence[Prepared],
-    weights: Start | None,
-    run_dir: Path,
-    *,
-    resume: bool,
-    keep_epochs: bool,
-    saved: Callable[[], None],
-    reporter: Reporter,
-) -> FitResult:
-    view, settings = split_view(datasets, "train"), config.training
-    batches = train_batches(
-        view,
-        batch_size=settings.batch_size,
-        seed=config.seed,
-        balance=settings.balance,
-        mix=settings.mix,
-        workers=config.data.workers,
-    )
-    title = f"training {config.model.name} on {config.train}"
-    reporter.say(f"{title}: {len(view)} crops, at most {total_epochs(config)} epochs")
-    with reporter.bar(title, "step") as progress:
-        return fit(
-            config,
-            batches,
-            steps_per_epoch=max(1, round(len(view) / settings.batch_size)),
-            class_weights=_class_weights(config, view),
-            validate=_validation(config, split_view(datasets, "val")),
-            run_dir=run_dir,
-            start=weights.apply if weights else None,
-            resume=resume,
-            keep_epochs=keep_epochs,
-            saved=saved,
-            progress=progress,
-        )
 
 
 def _class_weights(config: RunConfig, view: SplitView) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from support.train import SMALL, Batches, small_models
 from dfbench.config import AugmentConfig, ModelConfig, OptimConfig, RunConfig, TrainingConfig
 from dfbench.models.registry import get_model
 from dfbench.train.ahead import AHEAD
-from dfbench.train.loop import FitResult, Validation, fit
+from dfbench.train.loop import FitResult, Task, Validation, fit
 from dfbench.train.parallel import Batch
 from dfbench.train.state import TrainState
 
@@ -53,15 +53,16 @@ def run(run_dir: Path, model: str, *, kill_at: int = 0, resume: bool = False) ->
     with small_models():
         batches = Killed(16, side=get_model(model).input_size)
         batches.last = kill_at
-        return fit(
-            config_of(model),
-            batches,
+        task = Task(
+            config=config_of(model),
+            batches=batches,
             steps_per_epoch=STEPS_PER_EPOCH,
             class_weights=(1.0, 2.0),
             validate=validate,
             run_dir=run_dir,
             resume=resume,
         )
+        return fit(task)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from dfbench.report.curves import write_curves
 from dfbench.train import checkpoint, loop
 from dfbench.train.checkpoint import BEST, LAST
 from dfbench.train.history import read_history
-from dfbench.train.loop import FitResult, Validation, fit
+from dfbench.train.loop import FitResult, Task, Validation, fit
 from dfbench.train.parallel import pmap_train_step
 from dfbench.train.state import TrainState, abstract_state, without_optimizer
 
@@ -51,15 +51,16 @@ def _fit(
     class_weights: tuple[float, float] = (1.0, 1.0),
     **options: Any,
 ) -> FitResult:
-    return fit(
-        config,
-        Batches(config.training.batch_size, side=8),
+    task = Task(
+        config=config,
+        batches=Batches(config.training.batch_size, side=8),
         steps_per_epoch=STEPS,
         class_weights=class_weights,
         validate=validate,
         run_dir=run_dir,
         **options,
     )
+    return fit(task)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ from dfbench.models.names import leaves
 from dfbench.train import loop
 from dfbench.train.ahead import AHEAD
 from dfbench.train.history import read_history
-from dfbench.train.loop import FitResult, Validation, fit
+from dfbench.train.loop import FitResult, Task, Validation, fit
 from dfbench.train.parallel import pmap_train_step
 from dfbench.train.phases import combine, partition, trained_names
 from dfbench.train.state import TrainState
@@ -162,15 +162,16 @@ def _fit(
 
     batches = _Batches(16, side=8)
     weights = (1.0, 2.0)
-    result = fit(
-        config,
-        batches,
+    task = Task(
+        config=config,
+        batches=batches,
         steps_per_epoch=3,
         class_weights=weights,
         validate=validate,
         run_dir=run_dir,
         **options,
     )
+    result = fit(task)
     return result, states
 
 
@@ -227,14 +228,15 @@ def test_patience_ends_a_phase_not_the_training(tmp_path: Path) -> None:
     def validate(state: TrainState) -> Validation:
         return Validation(loss=0.5, video_auc=next(aucs))
 
-    result = fit(
-        replace(config, phases=tuple(replace(p, epochs=5) for p in TWO.phases)),
-        Batches(16, side=8),
+    task = Task(
+        config=replace(config, phases=tuple(replace(p, epochs=5) for p in TWO.phases)),
+        batches=Batches(16, side=8),
         steps_per_epoch=3,
         class_weights=(1.0, 1.0),
         validate=validate,
         run_dir=tmp_path,
     )
+    result = fit(task)
     assert (result.epochs, result.best_epoch, result.stopped_early) == (3, 1, True)
 
 
