@@ -12,6 +12,8 @@ exit status is 1 where a limit is missed.
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import gc
 import itertools
 import json
 import statistics
@@ -27,6 +29,7 @@ import cv2
 import jax
 import joblib
 import numpy as np
+import pyarrow as pa
 from page import RESULTS, Limit, limits_table, page, table, write
 
 from dfbench.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
@@ -103,9 +106,17 @@ class Files:
         return torch.from_numpy(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)), number % 2
 
 
+def training_view(options: argparse.Namespace) -> SplitView:
+    """Return the crops of the train split, counted so often that there are `options.crops`."""
+    view = split_view(datasets(options), "train")
+    times = -(-options.crops // len(view))
+    tables = tuple(pa.concat_tables([one] * times) for one in view.tables)
+    return dataclasses.replace(view, tables=tables)
+
+
 def feed(options: argparse.Namespace, size: int, workers: int = 0) -> Any:
     """Return training batches of the data."""
-    view = split_view(datasets(options), "train")
+    view = training_view(options)
     return train_batches(view, batch_size=size, seed=0, balance="none", workers=workers)
 
 
@@ -118,6 +129,8 @@ def datasets(options: argparse.Namespace) -> Any:
 def turn(side: str, workers: int, options: argparse.Namespace) -> float:
     """Return crops a second of one side, in this process."""
     batches = batches_of(side, workers, options)
+    gc.collect()
+    gc.freeze()  # as the command line does
     for _ in range(WARM_UP + 4 * workers):
         next(batches)
     count, start = 0, time.perf_counter()
@@ -219,8 +232,9 @@ def report(
         what = f"{model}: a step with input / on one batch in memory"
         limits.append(Limit(what, statistics.median(ratios), MOST_OVER_MEMORY, "x"))
     notes = [
-        f"{crops} crops of {options.data}, 256x256, JPEG as dfbench stores them; batches of "
-        f"{options.batch}; median of {options.rounds} rounds of {TURN:.0f} s, in turns",
+        f"{crops} crops of {options.data}, counted so often that there are {options.crops}; "
+        "256x256, JPEG as dfbench stores them",
+        f"batches of {options.batch}; median of {options.rounds} rounds of {TURN:.0f} s, in turns",
         "worker processes 0: threads of the process itself (dfbench), the process itself (PyTorch)",
     ]
     if jax.default_backend() != "cpu":
@@ -243,6 +257,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="synth_blend", metavar="SPEC", help="prepared, or made")
     parser.add_argument("--data-dir", type=Path, default=default_data_dir())
+    parser.add_argument("--crops", type=int, default=20_000, help="at least; few are repeated")
     parser.add_argument("--batch", type=int, default=32, help="crops of a batch")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", nargs="*", default=["meso4", "xception"], metavar="MODEL")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jaxtyping as jt
@@ -13,7 +14,9 @@ from dfbench.data.records import EncodedFaces
 from dfbench.data.view import SplitView
 from dfbench.degradations import Degradation
 from dfbench.errors import UserError
-from dfbench.faces.crop import decode
+from dfbench.faces.crop import decode, decode_into
+
+_ALIGNMENT = 64  # bytes
 
 Image = jt.UInt8[np.ndarray, "side side frames_times_3"]
 
@@ -26,6 +29,8 @@ class CropReader:
         self._split = view.split
         starts = np.cumsum([0, *(len(t) for t in view.tables)])
         self._starts: jt.Int[np.ndarray, " datasets+1"] = starts
+        recipe = view.datasets[0].manifest.recipe
+        self._shape = (recipe.size, recipe.size, 6 if recipe.before else 3)
         self._positions = np.concatenate([column(t, "position") for t in view.tables])
         self._faces: list[EncodedFaces] = []
         self._degradation = degradation
@@ -56,22 +61,22 @@ class CropReader:
         if not self._faces:
             # In one step: several threads may come here at the same time.
             self._faces = [EncodedFaces(folder, self._split) for folder in self._folders]
+        images = _aligned((size or len(rows), *self._shape))
+        images[len(rows) :] = 0
         of = np.searchsorted(self._starts, rows, side="right") - 1
-        images: np.ndarray | None = None
         for dataset in np.unique(of):
             places = np.flatnonzero(of == dataset)
             positions = [int(self._positions[rows[place]]) for place in places]
             found = self._faces[dataset].frames(positions)
             for place, encoded in zip(places, found, strict=True):
-                image = self._decoded(int(dataset), int(rows[place]), encoded)
-                if images is None:
-                    images = np.zeros((size or len(rows), *image.shape), np.uint8)
-                images[place] = image
-        assert images is not None
+                self._fill(images[place], int(dataset), int(rows[place]), encoded)
         return images
 
-    def _decoded(self, dataset: int, row: int, encoded: tuple[bytes, ...]) -> Image:
+    def _fill(self, image: Image, dataset: int, row: int, encoded: tuple[bytes, ...]) -> None:
         try:
+            if len(encoded) == 1 and self._degradation is None:
+                decode_into(image, encoded[0])
+                return
             frames = [decode(data) for data in encoded]
         except ValueError as error:
             raise UserError(
@@ -81,4 +86,12 @@ class CropReader:
         if self._degradation is not None:
             rng = noise_of(self._names[dataset], str(self._videos[row]), int(self._frames[row]))
             frames = [degrade(frame, self._degradation, rng) for frame in frames]
-        return frames[0] if len(frames) == 1 else np.concatenate(frames, axis=2)
+        np.concatenate(frames, axis=2, out=image)
+
+
+def _aligned(shape: tuple[int, ...]) -> jt.UInt8[np.ndarray, ...]:
+    """Return memory for pixels, which JAX takes as it is on a CPU; else it copies them."""
+    size = math.prod(shape)
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].reshape(shape)

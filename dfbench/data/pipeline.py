@@ -140,9 +140,9 @@ def _shuffled(rows: jt.Int[np.ndarray, " n"], seed: int) -> grain.MapDataset:
 
 
 def _iterable(dataset: grain.MapDataset, size: int, workers: int) -> grain.IterDataset:
-    """Make batches of `size` bytes ahead: by a thread a core, or by processes with some each."""
-    parts = max(workers, 1)
-    threads = max(1, min(-(-joblib.cpu_count() // parts), MOST_AHEAD // size // parts))
+    """Make batches of `size` bytes ahead: by two threads a core, or by processes with some each."""
+    parts = max(workers, 1)  # two, since one may wait for Python's lock
+    threads = max(1, min(-(-2 * joblib.cpu_count() // parts), MOST_AHEAD // size // parts))
     iterable = dataset.to_iter_dataset(
         grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1)
     )

@@ -6,6 +6,7 @@ import math
 
 import cv2
 import numpy as np
+import simplejpeg
 from jaxtyping import Float
 
 from dfbench.faces.clip import CropRecipe
@@ -50,6 +51,7 @@ def cut(image: RGB, box: Box) -> RGB:
     """Cut a box out, to whole pixels; what lies outside the frame repeats its border."""
     height, width = image.shape[:2]
     x0, y0, x1, y1 = (round(value) for value in box)
+    x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)  # from 0.5 to 1.5 is a pixel, and rounds to none
     inside = image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
     top, left = max(-y0, 0), max(-x0, 0)
     bottom, right = max(y1 - height, 0), max(x1 - width, 0)
@@ -103,10 +105,28 @@ def decode(data: bytes) -> RGB:
     Raises:
       ValueError: it is something else.
     """
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if simplejpeg.is_jpeg(data):
+        image: RGB = simplejpeg.decode_jpeg(data)
+        return image
+    pixels = np.frombuffer(data, np.uint8)
+    image = cv2.imdecode(pixels, cv2.IMREAD_COLOR_RGB) if len(pixels) else None
     if image is None:
         raise ValueError("no picture that OpenCV can decode")
     return np.asarray(image, np.uint8)
+
+
+def decode_into(image: RGB, data: bytes) -> None:
+    """Decode what `encode` returned into memory that is there.
+
+    Of JPEG nothing is allocated or copied, and other threads go on meanwhile.
+
+    Raises:
+      ValueError: it is something else, or of another size.
+    """
+    if not simplejpeg.is_jpeg(data):
+        image[...] = decode(data)
+    elif (found := simplejpeg.decode_jpeg(data, buffer=image)).shape != image.shape:
+        raise ValueError(f"{found.shape[1]} x {found.shape[0]} px, not {image.shape[0]}")
 
 
 def encode(image: RGB, recipe: CropRecipe) -> bytes:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import cv2
 import numpy as np
+import pytest
 
 from dfbench.faces.clip import CropRecipe
-from dfbench.faces.crop import cut, encode, inner_square, resize, square_box
+from dfbench.faces.crop import cut, decode, decode_into, encode, inner_square, resize, square_box
 
 
 def test_square_has_the_centre_and_the_margin() -> None:
@@ -24,6 +27,32 @@ def test_cut_repeats_the_border() -> None:
     np.testing.assert_array_equal(outside[0, 0], image[0, 0])
     np.testing.assert_array_equal(outside[1:5, 2:6], image)
     np.testing.assert_array_equal(outside[7, 7], image[3, 3])
+
+
+@pytest.mark.parametrize("form", ["jpeg", "png"])
+def test_decoding_into_memory_that_is_there(form: Literal["jpeg", "png"]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
+    data = encode(cv2.blur(image, (5, 5)), CropRecipe(format=form, size=24))
+    batch = np.zeros((3, 24, 24, 3), np.uint8)
+    decode_into(batch[1], data)
+    np.testing.assert_array_equal(batch[1], decode(data))
+    assert not batch[[0, 2]].any()
+    for size in (16, 32):
+        with pytest.raises(ValueError, match="24"):
+            decode_into(np.zeros((size, size, 3), np.uint8), data)
+    for bad in (b"", b"no picture", data[: len(data) // 2]):
+        with pytest.raises(ValueError, match=r"\w"):
+            decode_into(batch[0], bad)
+
+
+def test_pixels_are_those_of_opencv() -> None:
+    """As they were before another decoder: the same library is in both."""
+    rng = np.random.default_rng(0)
+    for quality in (30, 75, 95):
+        image = cv2.blur(rng.integers(0, 256, (64, 64, 3), np.uint8), (7, 7))
+        data = encode(image, CropRecipe(quality=quality))
+        expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        np.testing.assert_array_equal(decode(data), expected)
 
 
 def test_resize_and_encode_keep_colours() -> None:
