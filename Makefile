@@ -1,5 +1,5 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Both set up first.
-.PHONY: setup demo test test-all e2e lint parity beam browser slurm skypilot bench lock container clean
+.PHONY: setup demo test test-all e2e lint parity beam browser slurm skypilot bench bench-gpu lock container clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -89,6 +89,12 @@ bench: setup
 	$(VENV)/bin/python benchmarks/speed/startup.py
 	$(VENV)/bin/python benchmarks/speed/train_step.py
 	$(VENV)/bin/python benchmarks/speed/extract.py
+
+# All that is measured on an NVIDIA GPU, unattended: docs/gpu.md. What matters most comes first.
+MINUTES ?= 60
+bench-gpu: setup
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --editable ".[cuda]"
+	$(VENV)/bin/python benchmarks/speed/gpu.py --minutes $(MINUTES)
 
 # Versions and hashes of everything `make setup` installs, for every supported Python and platform.
 # The others are of the containers, without what the tests need; Beam's cannot have the same versions.

@@ -13,17 +13,33 @@ SPEED = Path(__file__).resolve().parents[1] / "benchmarks" / "speed"
 
 
 @pytest.mark.slow
-def test_training_steps_of_meso4(tmp_path: Path) -> None:
-    options = ["meso4", "--sides", "dfbench", "--rounds", "1", "--batch", "8"]
-    command = [sys.executable, str(SPEED / "train_step.py"), *options, "--output", str(tmp_path)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
+@pytest.mark.parametrize(
+    ("script", "modes"),
+    [("train_step.py", ["training step", "inference"]), ("inference.py", ["crops to logits"])],
+)
+def test_speed_of_meso4(tmp_path: Path, script: str, modes: list[str]) -> None:
+    options = ["--sides", "dfbench", "--rounds", "1", "--batches", "8", "--roofline"]
+    done = run(script, "meso4", "--device", "cpu", *options, "--output", tmp_path)
     assert done.returncode == 0, done.stderr
     (page,) = tmp_path.iterdir()
-    *_, trained, scored = page.read_text().strip().splitlines()
-    for row, mode in ((trained, "training step"), (scored, "inference")):
-        name, what, batch, rate = (cell.strip() for cell in row.strip("|").split("|"))
-        assert (name, what, batch) == ("meso4", mode, "8")
-        assert float(rate) > 0
+    rows = table(page.read_text())
+    assert [row[:3] for row in rows] == [["meso4", mode, "8"] for mode in modes] * 2
+    for speed, roofline in zip(rows, rows[len(modes) :], strict=False):
+        assert float(speed[3]) > 0
+        assert float(roofline[3]) > 2 * 0.06  # GFLOP: 60 million multiply-adds, and thrice to train
+        assert 0 < float(roofline[8].rstrip(" %")) < 100
+
+
+@pytest.mark.slow
+def test_forms_of_an_operation(tmp_path: Path) -> None:
+    options = ["--models", "meso4", "--batch", "2", "--device", "cpu", "--output", tmp_path]
+    done = run("lowerings.py", "max_pool", *options)
+    assert done.returncode in (0, 1), done.stderr  # 1: the machine was busy
+    (page,) = tmp_path.iterdir()
+    rows = table(page.read_text())
+    assert [row[:2] for row in rows[:2]] == [["max_pool", "lax"], ["max_pool", "shifts"]]
+    assert all(float(cell) > 0 for row in rows[:2] for cell in row[2:4])
+    assert len(rows) == 2 + 4 * 2  # Meso-4 pools four times
 
 
 def run(script: str, *options: str | Path) -> subprocess.CompletedProcess[str]:
@@ -63,6 +79,43 @@ def test_detectors_on_annotated_boxes(tmp_path: Path) -> None:
     wrong = run("detectors.py", tmp_path / "gone.csv")
     assert wrong.returncode == 2
     assert "gone.csv: no such" in wrong.stderr
+
+
+@pytest.mark.slow
+def test_memory_of_small_stages(tmp_path: Path) -> None:
+    sizes = ["--crops", "640", "1280", "--rows", "3200", "6400"]
+    done = run("memory.py", *sizes, "--workers", "1", "--work", tmp_path, "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("*-memory-*.md")
+    rows = table(path.read_text())
+    stages = [row for row in rows if len(row) == 7]
+    assert [row[0].split(":")[0].split(",")[0] for row in stages] == [
+        *["prepare"] * 2,
+        *["train", "eval", "score", "verify that card"],
+    ]
+    assert stages[1][1:3] == ["640 crops, 160 videos", "1,280 crops, 320 videos"]
+    assert stages[-1][1:3] == ["3,200 rows, 100 videos", "6,400 rows, 200 videos"]
+    assert all(50 < float(cell.replace(",", "")) < 2048 for row in stages for cell in row[3:5])
+    assert [row[3] for row in rows if len(row) == 4] == ["yes"] * 6
+
+
+@pytest.mark.slow
+def test_scaling_over_devices_of_a_processor(tmp_path: Path) -> None:
+    options = ["meso4", "--cpu-devices", "3", "--batch", "2", "--rounds", "1", "--output", tmp_path]
+    wrong = run("scaling.py", *options)
+    assert wrong.returncode == 2
+    assert "--global-batch: a multiple of each of [1, 2, 3]" in wrong.stderr
+    done = run("scaling.py", *options, "--global-batch", "6", "--loss-batch", "6")
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("*-scaling-*.md")
+    *rows, limit = table(path.read_text())
+    assert [row[1:4] for row in rows] == [
+        *(["weak", str(n), str(2 * n)] for n in (1, 2, 3)),
+        *(["strong", str(n), "6"] for n in (1, 2, 3)),
+    ]
+    assert all(float(row[4].replace(",", "")) > 0 for row in rows)
+    assert [row[5] for row in rows if row[2] == "1"] == ["100 %"] * 2
+    assert limit[3] == "yes"
 
 
 def table(page: str) -> list[list[str]]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import dfbench
 from dfbench.results.environment import machine_name, machine_text
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -75,7 +76,7 @@ def page(
       device: what it ran on, where that is not the processor.
     """
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    versions = ", ".join(f"{name} {_version(name)}" for name in packages)
     lines = [
         f"# {title}",
         "",
@@ -87,6 +88,11 @@ def page(
     for one in tables:
         lines += ["", *one]
     return "\n".join(lines) + "\n"
+
+
+def _version(package: str) -> str:
+    # A checkout measures without being installed, where nothing can be.
+    return dfbench.__version__ if package == "dfbench" else importlib.metadata.version(package)
 
 
 def write(text: str, kind: str, folder: Path, *, device: str = "") -> Path:
