@@ -65,11 +65,12 @@ class Finishing:
 
     Attributes:
       asked: A signal came: end after this step.
+      due: The same, as it was at the last `look`: trainings that take turns hear of it in one.
       saving: It has come so far that no time limit may stop it.
     """
 
     def __init__(self) -> None:
-        self.asked = self.saving = False
+        self.asked = self.due = self.saving = False
         self._first = 0.0  # seconds, of `time.monotonic`
         self._at_once = False
 
@@ -87,6 +88,10 @@ class Finishing:
             yield
         finally:
             self._at_once = False
+
+    def look(self) -> None:
+        """Let trainings know whether a signal came."""
+        self.due = self.asked
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal, in the main thread between two instructions of Python."""

@@ -81,8 +81,9 @@ def run_whole(options: argparse.Namespace, folder: Path) -> Run:
 
 def first_step(cache: Path) -> None:
     """Train Xception until the first step is done, as the command does."""
-    from dfbench.train.loop import Validation, fit
+    from dfbench.train.loop import fit
     from dfbench.train.parallel import enable_compile_cache, use_cpu_cores
+    from dfbench.train.task import Task, Validation
 
     config = RunConfig(
         model=ModelConfig(name="xception"), training=TrainingConfig(batch_size=2, epochs=1)
@@ -96,13 +97,15 @@ def first_step(cache: Path) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         fit(
-            config,
-            Noise(config.training.batch_size),
-            steps_per_epoch=1,
-            class_weights=(1.0, 1.0),
-            validate=lambda state: Validation(loss=0.0, video_auc=None),
-            run_dir=Path(folder),
-            progress=first,
+            Task(
+                config=config,
+                batches=Noise(config.training.batch_size),
+                steps_per_epoch=1,
+                class_weights=(1.0, 1.0),
+                validate=lambda state: Validation(loss=0.0, video_auc=None),
+                run_dir=Path(folder),
+                progress=first,
+            )
         )
 
 

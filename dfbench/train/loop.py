@@ -6,25 +6,25 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
+from contextlib import nullcontext
+from dataclasses import asdict
+from typing import NoReturn
 
 import jax
 import numpy as np
 
-from dfbench.config import RunConfig, phases_of, total_epochs
+from dfbench.config import phases_of, total_epochs
 from dfbench.errors import UserError
-from dfbench.processes import decide, first_does, own_share
-from dfbench.progress import Progress
+from dfbench.processes import anywhere, decide, first_does, own_share, several
+from dfbench.signals import Finishing, Stopped, finishing
 from dfbench.train import checkpoint
-from dfbench.train.ahead import Ahead, BatchIterator
+from dfbench.train.ahead import Ahead
 from dfbench.train.checkpoint import BEST, LAST, Checkpoint
+from dfbench.train.divergence import DivergedError, Step, diverged, fault_of, not_finite
 from dfbench.train.history import History
 from dfbench.train.marks import Clock, Marks, Stopwatch
 from dfbench.train.parallel import check_batch_size, place, pmap_train_step
 from dfbench.train.state import (
-    Networks,
     TrainState,
     begin_phase,
     build_networks,
@@ -32,87 +32,11 @@ from dfbench.train.state import (
     without_optimizer,
 )
 from dfbench.train.step import DeviceStep, Metrics, make_train_step
+from dfbench.train.task import FitResult, Task, Validation
 
 LOG_EVERY = 10  # steps
 
-SelectedBy = Literal["val video AUC", "val loss"]
 _Steps = Generator[dict[str, jax.Array], Metrics, None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Validation:
-    """How the source dataset's val split was scored.
-
-    Attributes:
-        loss: Mean of `training.loss`.
-        video_auc: AUC by video; None where it is undefined (a class is missing).
-    """
-
-    loss: float
-    video_auc: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What is to be trained, and who is told of it.
-
-    Attributes:
-        config: Of it `seed`, `model`, `augment`, `optim`, `training` and `phases`.
-        batches: Endless; its position is part of a checkpoint.
-        steps_per_epoch: Steps between two validations.
-        class_weights: Of real and fake examples in the loss.
-        validate: Scores a state on the source's val split. Nothing else chooses the checkpoint.
-        run_dir: Of this run; without `resume` an earlier training in it is deleted.
-        start: Replaces the random parameters of the first state, for example by imported ones.
-        resume: Go on from `checkpoints/last`, if there is one.
-        keep_epochs: Also keep what each epoch ended with, without the optimizer's state.
-        saved: Called after each checkpoint to resume from, in every process.
-        progress: Called with steps.
-    """
-
-    config: RunConfig
-    batches: BatchIterator
-    steps_per_epoch: int
-    class_weights: tuple[float, float]
-    validate: Callable[[TrainState], Validation]
-    run_dir: Path
-    start: Callable[[TrainState], TrainState] | None = None
-    resume: bool = False
-    keep_epochs: bool = False
-    saved: Callable[[], None] = lambda: None
-    progress: Progress | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitResult:
-    """What came out of a training.
-
-    Attributes:
-        epochs: Epochs run, over all resumed sessions.
-        steps: Steps taken, likewise.
-        best_epoch: The epoch whose state was kept (the first is 1).
-        best_val_auc: Its video AUC on the source's val split; None where undefined.
-        best_val_loss: Its loss there.
-        selected_by: What chose it.
-        stopped_early: Whether patience ran out.
-        wall_seconds: Of this session.
-        images_per_s: Training throughput without validation, checkpoints and the first step,
-            which compiles; None where no step was timed.
-        best: The state that was kept, without the optimizer's; leaves are numpy arrays.
-        networks: To predict with it.
-    """
-
-    epochs: int
-    steps: int
-    best_epoch: int
-    best_val_auc: float | None
-    best_val_loss: float
-    selected_by: SelectedBy
-    stopped_early: bool
-    wall_seconds: float
-    images_per_s: float | None
-    best: TrainState
-    networks: Networks
 
 
 def fit(task: Task) -> FitResult:
@@ -126,19 +50,24 @@ def fit(task: Task) -> FitResult:
 
     Raises:
         UserError: The batch cannot be split over the devices, a phase names no parameter (when it
-            begins), the loss is no longer finite, or the checkpoint to resume from does not fit.
+            begins), the checkpoint to resume from does not fit, or (`DivergedError`) a number of
+            the training is no longer finite.
+        Stopped: SIGTERM or Ctrl-C came; the training is saved.
     """
-    training = Training(task, Clock())
-    networks, steps, metrics = None, training.steps(), None
-    while True:
-        try:
-            batch = next(steps) if metrics is None else steps.send(metrics)
-        except StopIteration as end:
-            result: FitResult = end.value
-            return result
-        if training.networks is not networks:  # a phase begins
-            networks, step = training.networks, pmap_train_step(training.device_step())
-        training.state, metrics = step(training.state, batch)
+    with finishing() as stop:
+        with stop.at_once():
+            training = Training(task, Clock(), stop)
+        networks, steps, metrics = None, training.steps(), None
+        while True:
+            stop.look()
+            try:
+                batch = next(steps) if metrics is None else steps.send(metrics)
+            except StopIteration as end:
+                result: FitResult = end.value
+                return result
+            if training.networks is not networks:  # a phase begins
+                networks, step = training.networks, pmap_train_step(training.device_step())
+            training.state, metrics = step(training.state, batch)
 
 
 class Training:
@@ -147,6 +76,7 @@ class Training:
     Args:
         task: What is trained.
         clock: Times it; shared with those that take turns with it.
+        stop: Says when it has to end; nothing does by default.
 
     Attributes:
         state: After the last step.
@@ -156,7 +86,7 @@ class Training:
         UserError: As of `fit`, before the first step.
     """
 
-    def __init__(self, task: Task, clock: Clock) -> None:
+    def __init__(self, task: Task, clock: Clock, stop: Finishing | None = None) -> None:
         check_batch_size(task.config.training.batch_size)
         self.task, self.config = task, task.config
         self.phases = phases_of(task.config)
@@ -167,7 +97,10 @@ class Training:
         own = own_share().size(task.config.training.batch_size)
         seed = np.full(own, task.config.seed, np.int32)
         self.batches = Ahead(task.batches, lambda batch: place({**batch, "seed": seed}))
-        self.pending: tuple[int, Metrics] | None = None  # metrics not yet read
+        self.pending: tuple[int, Metrics, jax.Array] | None = None  # metrics not yet read, and rows
+        self.rows: jax.Array | None = None  # of the step before
+        self.stop, self.agreed = stop or Finishing(), False
+        self.kept: int | None = None  # step of the checkpoint to resume from
         self._begin()
 
     @property
@@ -192,7 +125,12 @@ class Training:
             if self.marks.phase:
                 self._enter_phase()
             found = checkpoint.restore(run_dir, LAST, self.state)
-            self.state = found.state
+            if name := not_finite(found.state):
+                raise UserError(
+                    f"{checkpoint.checkpoint_dir(run_dir, LAST)}: {name} is not finite, so nothing "
+                    "can go on from there; --overwrite trains again"
+                )
+            self.state, self.kept = found.state, self.marks.step
             self.batches.set_state(found.iterator)
         else:
             first_does(lambda: shutil.rmtree(run_dir / "checkpoints", ignore_errors=True))
@@ -219,6 +157,8 @@ class Training:
             self._enter_phase()
         if not total_epochs(self.config):
             self._validate_epoch(finished=0)  # what there was before the first step is kept
+        if anywhere(self.stop.asked):
+            raise self._stopped()  # all is saved already
         best = checkpoint.restore(self.task.run_dir, BEST, without_optimizer(self.state))
         marks, watch = self.marks, self.watch
         return FitResult(
@@ -251,32 +191,57 @@ class Training:
         every = self.config.training.checkpoint_steps
         while self.marks.step < end:
             # The device works on this step while the metrics of the one before are read.
-            metrics = yield next(self.batches)
+            batch = next(self.batches) | self._flag()
+            metrics = yield batch
             self._read_pending()
             self.marks.step += 1
-            self.pending = (self.marks.step, metrics)
+            self.pending = (self.marks.step, metrics, batch["index"])
             if self.watch.since is None:
                 self._read_pending()  # what was compiled: wait for it, then time
                 self.watch.start()
+            if self._has_to_end():
+                break
             if every and self.marks.step % every == 0 and self.marks.step < end:
                 self._read_pending()
                 with self.clock.stopped():
-                    self._save_last()
+                    self._save_last(self._sound())
         self._read_pending()
+        if self._has_to_end():
+            self._save_and_end()
+
+    def _flag(self) -> dict[str, jax.Array]:
+        """Return what a batch says to the other processes: that this one was asked to end."""
+        if not several():
+            return {}
+        own = own_share().size(self.config.training.batch_size)
+        return place({"stop": np.full(own, self.stop.due, np.int32)})
+
+    def _has_to_end(self) -> bool:
+        """Tell whether somebody asked for the end; several processes hear of it at one step."""
+        return self.agreed if several() else self.stop.due
+
+    def _save_and_end(self) -> NoReturn:
+        self.stop.saving = True
+        self._save_last(self._sound())
+        raise self._stopped()
+
+    def _stopped(self) -> Stopped:
+        marks, total = self.marks, total_epochs(self.config) * self.task.steps_per_epoch
+        return Stopped(
+            f"stopped after step {marks.step} of {total}: {self.task.run_dir} is saved, and the "
+            "same command with --resume goes on (`matrix` resumes by itself)"
+        )
 
     def _read_pending(self) -> None:
         """Wait for the metrics of the step dispatched last, and log them."""
         if self.pending is None:
             return
-        step, metrics = self.pending
+        step, metrics, self.rows = self.pending
         self.pending = None
         loss = float(metrics["loss"])
-        if not math.isfinite(loss):
-            lr = self.phases[self.marks.phase].optim.lr
-            raise UserError(
-                f"the loss is {loss} at step {step}: try a lower learning rate "
-                f"(--set optim.lr={lr / 10:g}) or --set model.dtype=float32"
-            )
+        self.agreed = "stop" in metrics and bool(metrics["stop"])
+        if fault := fault_of(loss, float(metrics["grad_norm"])):
+            raise self._diverged(fault, step)
         marks, steps_per_epoch = self.marks, self.task.steps_per_epoch
         marks.losses.append(loss)
         self.watch.tick(self.config.training.batch_size)
@@ -288,15 +253,52 @@ class Training:
                 step=step,
                 epoch=(step - 1) // steps_per_epoch + 1,
                 loss=sum(marks.losses) / len(marks.losses),
-                lr=float(self.networks.schedule(step - 1 - marks.phase_start * steps_per_epoch)),
+                lr=self._lr(step),
                 images_per_s=self.watch.rate(),
             )
             marks.losses.clear()
 
+    def _lr(self, step: int) -> float:
+        """Return the learning rate of a step of this phase."""
+        start = self.marks.phase_start * self.task.steps_per_epoch
+        return float(self.networks.schedule(step - 1 - start))
+
+    def _diverged(self, fault: str, step: int) -> DivergedError:
+        """Return the error of a fault at a step, the last one or the one before."""
+        rows = [] if self.rows is None else self.task.names(np.asarray(self.rows).ravel())
+        taken = Step(
+            number=step,
+            lr=self._lr(step),
+            settings_lr=self.phases[self.marks.phase].optim.lr,
+            clips=rows,
+            kept=self.kept,
+        )
+        return diverged(fault, taken)
+
+    def _sound(self) -> TrainState:
+        """Return the state for a checkpoint, which holds finite numbers alone."""
+        state: TrainState = jax.device_get(self.state)
+        if name := not_finite(state):
+            raise self._diverged(f"{name} is no longer finite", self.marks.step)
+        return state
+
+    def _validated(self) -> Validation:
+        """Score the state; a signal breaks that off, but of several processes all would have to."""
+        try:
+            with nullcontext() if several() else self.stop.at_once():
+                validation = self.task.validate(self.state)
+        except KeyboardInterrupt:
+            if not self.stop.asked:
+                raise
+            self._save_and_end()
+        if not math.isfinite(validation.loss):
+            raise self._diverged(f"the loss on val is {validation.loss}", self.marks.step)
+        return validation
+
     def _validate_epoch(self, finished: int = 1) -> None:
         with self.clock.stopped():
-            marks, state = self.marks, self.state
-            validation = self.task.validate(state)
+            marks, validation = self.marks, self._validated()
+            state = self._sound()
             marks.epochs += finished
             best = marks.improved_by(validation.video_auc, validation.loss)
             if best:
@@ -314,11 +316,12 @@ class Training:
             kept = Checkpoint(state=without_optimizer(state), progress=asdict(marks))
             for name in names:
                 checkpoint.save(self.task.run_dir, name, kept)
-            self._save_last()
+            self._save_last(state)
 
-    def _save_last(self) -> None:
+    def _save_last(self, state: TrainState) -> None:
         saved = Checkpoint(
-            state=self.state, iterator=self.batches.get_state(), progress=asdict(self.marks)
+            state=state, iterator=self.batches.get_state(), progress=asdict(self.marks)
         )
         checkpoint.save(self.task.run_dir, LAST, saved)
+        self.kept = self.marks.step
         self.task.saved()

@@ -57,7 +57,8 @@ def make_train_step(
     `training.loss` over the batch of *all* devices, and so are its gradients. `metrics` are
     float32 scalars, equal on all devices: `loss`, `correct` (examples on the right side of 0),
     `count` (examples, without padding) and `grad_norm`. The number of devices changes nothing but
-    rounding. `batch["seed"]`, the same for each example, stands for `config.seed`.
+    rounding. `batch["seed"]`, the same for each example, stands for `config.seed`; `batch["stop"]`,
+    flags by which processes tell each other something, is added up.
     """
     weights = np.asarray(class_weights, np.float32)
 
@@ -92,6 +93,8 @@ def make_train_step(
         grads = lax.psum(grads, AXIS)
         correct = ((logits > 0) == (batch["label"] == 1)).astype(jnp.float32) * batch["mask"]
         metrics = {"loss": loss, "correct": jnp.sum(correct), "count": jnp.sum(batch["mask"])}
+        if "stop" in batch:
+            metrics["stop"] = jnp.sum(batch["stop"])
         metrics = lax.psum(metrics, AXIS) | {"grad_norm": optax.tree.norm(grads)}
         with jax.numpy_dtype_promotion("standard"):  # optax mixes its int32 count with floats
             updates, opt_state = networks.optimizer.update(grads, state.opt_state, trained)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ import pyarrow as pa
 from dfbench.classical.catalog import is_classical
 from dfbench.config import RunConfig, total_epochs, training_hash, write_toml
 from dfbench.data.clips import clip_table
+from dfbench.data.keys import clip_key
 from dfbench.data.pipeline import class_weights, eval_batches, train_batches
 from dfbench.data.prepared import Prepared
 from dfbench.data.view import SplitView, split_view
@@ -34,10 +36,13 @@ from dfbench.results.card import TrainingSummary
 from dfbench.results.environment import environment
 from dfbench.results.store import hash_folder
 from dfbench.train import checkpoint
+from dfbench.train.divergence import Rows
 from dfbench.train.history import read_history
-from dfbench.train.loop import FitResult, Task, Validation, fit
+from dfbench.train.loop import fit
 from dfbench.train.parallel import check_batch_size
 from dfbench.train.state import Networks, TrainState, build_networks
+from dfbench.train.task import FitResult, Task, Validation
+from dfbench.workflow.alone import alone
 from dfbench.workflow.initial import Start, starting_weights
 from dfbench.workflow.mirrored import drop_run, fetch_run, keep_checkpoint, keep_run
 from dfbench.workflow.places import Places
@@ -78,13 +83,14 @@ def train(
         from dfbench.workflow.classical import train_classical
 
         return train_classical(config, places, overwrite=overwrite, reporter=reporter)
-    begun = begin(config, places, resume=resume, overwrite=overwrite, reporter=reporter)
-    if isinstance(begun, Path):
-        return begun
-    task = begun.task(keep_epochs=keep_epochs, reporter=reporter)
-    with reporter.bar(begun.title, "step") as progress:
-        result = fit(dataclasses.replace(task, progress=progress))
-    return begun.finish(result, reporter)
+    with ExitStack() as held:
+        begun = begin(config, places, held, resume=resume, overwrite=overwrite, reporter=reporter)
+        if isinstance(begun, Path):
+            return begun
+        task = begun.task(keep_epochs=keep_epochs, reporter=reporter)
+        with reporter.bar(begun.title, "step") as progress:
+            result = fit(dataclasses.replace(task, progress=progress))
+        return begun.finish(result, reporter)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +134,7 @@ class Begun:
             resume=self.resume,
             keep_epochs=keep_epochs,
             saved=partial(keep_checkpoint, self.places, self.run_dir, reporter),
+            names=partial(_clips, view),
         )
 
     def finish(self, result: FitResult, reporter: Reporter) -> Path:
@@ -155,9 +162,23 @@ class Begun:
 
 
 def begin(
-    config: RunConfig, places: Places, *, resume: bool, overwrite: bool, reporter: Reporter
+    config: RunConfig,
+    places: Places,
+    held: ExitStack,
+    *,
+    resume: bool,
+    overwrite: bool,
+    reporter: Reporter,
 ) -> Begun | Path:
     """Open the folder of a run; where its training is finished, return the folder alone.
+
+    Args:
+      config: what is trained.
+      places: where data and runs lie.
+      held: keeps other jobs out of the folder until it is closed.
+      resume: go on with what was interrupted.
+      overwrite: train again from the start.
+      reporter: where progress is told.
 
     Raises:
       UserError: as of `train`.
@@ -165,11 +186,20 @@ def begin(
     weights = check_settings(config, reporter)
     datasets = tuple(prepare_spec(config.train, config.data, places, reporter))
     run_dir = places.runs_dir / run_name(config, datasets, weights)
-    if not overwrite:
-        fetch_run(places, run_dir, reporter, to_resume=True)
-    if not overwrite and decide((run_dir / RECORD).is_file):
+
+    def reused() -> bool:
+        if overwrite or not decide((run_dir / RECORD).is_file):
+            return False
         keep_run(places, run_dir, reporter)  # if it was not sent to its end
         reporter.say(f"reusing the finished training {run_dir}")
+        return True
+
+    if not overwrite:
+        fetch_run(places, run_dir, reporter, to_resume=True)
+    if reused():
+        return run_dir
+    held.enter_context(alone(run_dir, f"{run_dir} is being trained", reporter))
+    if reused():  # another job has trained it meanwhile
         return run_dir
     unfinished = decide(lambda: checkpoint.exists(run_dir, checkpoint.LAST))
     if unfinished and not (resume or overwrite):
@@ -194,7 +224,6 @@ def begin(
 def _begin_folder(run_dir: Path, config: RunConfig, *, overwrite: bool) -> None:
     if overwrite:
         shutil.rmtree(run_dir, ignore_errors=True)
-    run_dir.mkdir(parents=True, exist_ok=True)
     write_toml(config, run_dir / CONFIG)
 
 
@@ -241,6 +270,12 @@ def _class_weights(config: RunConfig, view: SplitView) -> tuple[float, float]:
         real, fake = config.training.class_weights
         return real, fake
     return class_weights(view, config.training.balance, config.training.mix)
+
+
+def _clips(view: SplitView, rows: Rows) -> list[str]:
+    """Return the keys of the clips that crops are from."""
+    videos = view.text("video")[rows]
+    return [clip_key(*key) for key in zip(view.dataset[rows], videos, strict=True)]
 
 
 def _validation(config: RunConfig, view: SplitView) -> Callable[[TrainState], Validation]:

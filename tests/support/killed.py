@@ -1,10 +1,11 @@
-"""A training that is killed: `python -m support.killed RUN_DIR MODEL BATCH`."""
+"""A training that gets a signal: `python -m support.killed RUN_DIR MODEL BATCH` is killed."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,21 +14,22 @@ from support.train import SMALL, Batches, small_models
 from dfbench.config import AugmentConfig, ModelConfig, OptimConfig, RunConfig, TrainingConfig
 from dfbench.models.registry import get_model
 from dfbench.train.ahead import AHEAD
-from dfbench.train.loop import FitResult, Task, Validation, fit
+from dfbench.train.loop import fit
 from dfbench.train.parallel import Batch
 from dfbench.train.state import TrainState
+from dfbench.train.task import FitResult, Task, Validation
 
 STEPS_PER_EPOCH = 4
 
 
 class Killed(Batches):
-    """Batches whose reader is killed when its step wants the batch `last` (the first is 1)."""
+    """Batches whose reader gets a signal when its step wants the batch `last` (the first is 1)."""
 
-    last = 0
+    last, signal = 0, signal.SIGKILL
 
     def __next__(self) -> Batch:
         if self.last and self.number + 1 == self.last + AHEAD:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.signal)
         return super().__next__()
 
 
@@ -48,11 +50,19 @@ def validate(state: TrainState) -> Validation:
     return Validation(loss=1 / epoch, video_auc=[0.6, 0.9, 0.7][epoch - 1])
 
 
-def run(run_dir: Path, model: str, *, kill_at: int = 0, resume: bool = False) -> FitResult:
-    """Train three epochs of four steps, or until the kill."""
+def run(
+    run_dir: Path,
+    model: str,
+    *,
+    kill_at: int = 0,
+    by: signal.Signals = signal.SIGKILL,
+    validate: Callable[[TrainState], Validation] = validate,
+    resume: bool = False,
+) -> FitResult:
+    """Train three epochs of four steps, or until the signal."""
     with small_models():
         batches = Killed(16, side=get_model(model).input_size)
-        batches.last = kill_at
+        batches.last, batches.signal = kill_at, by
         task = Task(
             config=config_of(model),
             batches=batches,

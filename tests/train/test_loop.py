@@ -16,10 +16,12 @@ from dfbench.errors import UserError
 from dfbench.report.curves import write_curves
 from dfbench.train import checkpoint, loop
 from dfbench.train.checkpoint import BEST, LAST
+from dfbench.train.divergence import DivergedError, not_finite
 from dfbench.train.history import read_history
-from dfbench.train.loop import FitResult, Task, Validation, fit
+from dfbench.train.loop import fit
 from dfbench.train.parallel import pmap_train_step
 from dfbench.train.state import TrainState, abstract_state, without_optimizer
+from dfbench.train.task import FitResult, Task, Validation
 
 STEPS = 3  # an epoch
 
@@ -165,28 +167,114 @@ def test_the_loop_takes_the_steps_that_steps_alone_take(tmp_path: Path) -> None:
     assert_trees_equal(result.best, without_optimizer(state))
 
 
-@pytest.mark.usefixtures("_compiled_once")
-@pytest.mark.parametrize("bad", [2, 3])
-def test_a_loss_that_is_not_finite_stops_and_saves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: int
-) -> None:
+Change = Callable[[int, TrainState, dict[str, Any]], tuple[TrainState, dict[str, Any]]]
+
+
+@pytest.fixture
+def changed(monkeypatch: pytest.MonkeyPatch, _compiled_once: None) -> Callable[[Change], None]:
+    """Return a function that puts a change between the steps and the loop."""
     step = train_step(TINY, (1.0, 1.0), None, pmap_train_step)
 
-    def diverge(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
-        new, metrics = step(state, batch)
-        return new, metrics | {"loss": np.float32("nan" if int(new.step) >= bad else 1)}
+    def put(change: Change) -> None:
+        def run(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
+            new, metrics = step(state, batch)
+            return change(int(new.step), new, metrics)
 
-    monkeypatch.setattr(loop, "pmap_train_step", lambda device_step: diverge)
+        monkeypatch.setattr(loop, "pmap_train_step", lambda device_step: run)
+
+    return put
+
+
+@pytest.mark.parametrize("bad", [2, 3])
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [("loss", "nan", "loss is nan"), ("grad_norm", "inf", "norm of the gradient is inf")],
+)
+def test_what_is_not_finite_stops_and_saves_nothing(
+    tmp_path: Path,
+    changed: Callable[[Change], None],
+    bad: int,
+    name: str,
+    value: str,
+    said: str,
+) -> None:
+    def diverge(
+        step: int, state: TrainState, metrics: dict[str, Any]
+    ) -> tuple[TrainState, dict[str, Any]]:
+        return state, metrics | {name: np.float32(value if step >= bad else 1)}
+
+    changed(diverge)
     validate = Validated([])
-    with pytest.raises(UserError, match=rf"loss is nan at step {bad}: .*optim\.lr=0\.001"):
-        _fit(tmp_path, _config(epochs=1, checkpoint_steps=bad), validate)
+    config = _config(epochs=1, checkpoint_steps=bad)
+    with pytest.raises(DivergedError) as caught:
+        _fit(tmp_path, config, validate, names=lambda rows: [f"clip{row // 2}" for row in rows])
+    assert str(caught.value) == (
+        f"the {said} at step {bad}, learning rate 0.01: try a lower one (--set optim.lr=0.001) or "
+        "--set model.dtype=float32, and look at the clips of the batch: clip0, clip1, clip2, "
+        "clip3, clip4, clip5, clip6, clip7; no checkpoint yet"
+    )
     assert not validate.states
     assert not checkpoint.exists(tmp_path, LAST)
 
 
+def _poisoned_at(bad: int) -> Change:
+    def poison(
+        step: int, state: TrainState, metrics: dict[str, Any]
+    ) -> tuple[TrainState, dict[str, Any]]:
+        if step < bad:
+            return state, metrics
+        nan = jax.tree.map(lambda leaf: leaf * np.float32("nan"), state.params)
+        return replace(state, params=nan), metrics
+
+    return poison
+
+
+@pytest.mark.parametrize(("bad", "epochs"), [(2, 0), (3, 0), (4, 1), (5, 1), (6, 1)])
+def test_no_checkpoint_is_made_of_a_state_that_is_not_finite(
+    tmp_path: Path, changed: Callable[[Change], None], bad: int, epochs: int
+) -> None:
+    """It may be so by the last step alone, whose loss and gradient still were good."""
+    config = _config(epochs=2, checkpoint_steps=2)
+    changed(_poisoned_at(bad))
+    validate = Validated([0.5, 0.6])
+    with pytest.raises(DivergedError, match=r"(no longer finite|loss is nan) at step \d, .*row 0"):
+        _fit(tmp_path, config, validate)
+    like = abstract_state(TINY, optimizer=True)
+    if checkpoint.exists(tmp_path, LAST):
+        found = checkpoint.restore(tmp_path, LAST, like)
+        assert not_finite(found.state) == ""
+        assert int(found.state.step) < bad
+        assert found.progress["epochs"] == epochs
+    else:
+        assert bad == 2
+    assert checkpoint.exists(tmp_path, BEST) == (epochs > 0)
+    changed(lambda step, state, metrics: (state, metrics))
+    result = _fit(tmp_path, config, Validated([0.5, 0.6][epochs:]), resume=True)
+    assert (result.steps, result.epochs) == (6, 2)
+
+
+@pytest.mark.usefixtures("_compiled_once")
+def test_a_validation_that_is_not_finite(tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match="the loss on val is nan at step 3"):
+        _fit(tmp_path, _config(epochs=2), Validated([0.5], [float("nan")]))
+    assert not checkpoint.exists(tmp_path, BEST)
+
+
+@pytest.mark.usefixtures("_compiled_once")
+def test_nothing_goes_on_from_a_poisoned_checkpoint(tmp_path: Path) -> None:
+    """As earlier versions could make one."""
+    config = _config(epochs=2)
+    _fit(tmp_path, replace(config, training=replace(config.training, epochs=1)), Validated([0.5]))
+    found = checkpoint.restore(tmp_path, LAST, abstract_state(TINY, optimizer=True))
+    nan = jax.tree.map(lambda leaf: leaf * np.float32("inf"), found.state.params)
+    checkpoint.save(tmp_path, LAST, replace(found, state=replace(found.state, params=nan)))
+    with pytest.raises(UserError, match=r"checkpoints/last: params\.\S+ is not finite, .*--overwr"):
+        _fit(tmp_path, config, Validated([]), resume=True)
+
+
 def test_a_learning_rate_far_too_large_is_the_users_mistake(tmp_path: Path) -> None:
     config = replace(_config(epochs=9), optim=OptimConfig(name="sgd", lr=1e38))
-    with pytest.raises(UserError, match=r"the loss is (nan|inf) at step [23]"):
+    with pytest.raises(UserError, match=r"at step [123], learning rate 1e\+38"):
         _fit(tmp_path, config, Validated([0.5] * 9))
 
 

@@ -39,11 +39,12 @@ from dfbench.models.names import leaves
 from dfbench.train import loop
 from dfbench.train.ahead import AHEAD
 from dfbench.train.history import read_history
-from dfbench.train.loop import FitResult, Task, Validation, fit
+from dfbench.train.loop import fit
 from dfbench.train.parallel import pmap_train_step
 from dfbench.train.phases import combine, partition, trained_names
 from dfbench.train.state import TrainState
 from dfbench.train.step import make_train_step
+from dfbench.train.task import FitResult, Task, Validation
 
 ADAM, SGD = OptimConfig(name="adam", lr=0.01), OptimConfig(name="sgd", lr=0.1)
 

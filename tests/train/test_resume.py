@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,12 @@ import pytest
 from support import killed
 from support.train import assert_trees_equal, kept_states, small_models
 
+from dfbench.signals import Stopped
 from dfbench.train import checkpoint, loop
 from dfbench.train.checkpoint import BEST, LAST, Checkpoint
 from dfbench.train.history import read_history
-from dfbench.train.loop import FitResult
-from dfbench.train.state import abstract_state
+from dfbench.train.state import TrainState, abstract_state
+from dfbench.train.task import FitResult, Validation
 
 # Of twelve steps, in epochs of four, saved every three and at each epoch's end.
 KILLS = [
@@ -100,6 +103,46 @@ def test_killed_and_resumed_with_a_real_network(tmp_path: Path) -> None:
     _kill(tmp_path / "cut", "small_meso4", 7)
     result = killed.run(tmp_path / "cut", "small_meso4", resume=True)
     _assert_same(tmp_path / "cut", result, tmp_path / "whole", whole)
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("batch", [1, 4, 6, 12])  # of epochs of four
+def test_asked_to_end_it_saves_and_resumes(
+    tmp_path: Path, whole: tuple[Path, FitResult], batch: int, by: signal.Signals
+) -> None:
+    with python_takes_interrupts(), pytest.raises(Stopped, match=f"after step {batch} of 12"):
+        killed.run(tmp_path, "tiny", kill_at=batch, by=by)
+    found = _last(tmp_path, "tiny")
+    assert int(found.state.step) == batch
+    assert found.progress["epochs"] == (batch - 1) // 4  # before the validation, if there is one
+    _assert_same(tmp_path, killed.run(tmp_path, "tiny", resume=True), *whole)
+
+
+def test_asked_to_end_in_a_validation_it_does_not_wait(
+    tmp_path: Path, whole: tuple[Path, FitResult]
+) -> None:
+    def validate(state: TrainState) -> Validation:
+        if int(state.step) == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        return killed.validate(state)
+
+    start = time.monotonic()
+    with pytest.raises(Stopped, match="after step 8 of 12"):
+        killed.run(tmp_path, "tiny", validate=validate)
+    assert time.monotonic() - start < 60
+    assert _last(tmp_path, "tiny").progress["epochs"] == 1
+    _assert_same(tmp_path, killed.run(tmp_path, "tiny", resume=True), *whole)
+
+
+@contextlib.contextmanager
+def python_takes_interrupts() -> Iterator[None]:
+    """Let Ctrl-C come through: tests may run where it is passed over."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_resuming_what_is_finished_trains_no_more(whole: tuple[Path, FitResult]) -> None:
