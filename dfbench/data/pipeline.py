@@ -23,6 +23,7 @@ from dfbench.data.view import SplitView
 from dfbench.degradations import Degradation
 from dfbench.errors import UserError
 from dfbench.processes import Share, own_share
+from dfbench.signals import follow_parent
 
 MOST_AHEAD = 2**30  # bytes of batches that are made ahead, about
 
@@ -151,7 +152,8 @@ def _iterable(dataset: grain.MapDataset, size: int, workers: int) -> grain.IterD
 
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()  # Grain's workers want absl's flags, we use none
-        iterable = iterable.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+        options = grain.MultiprocessingOptions(num_workers=workers)
+        iterable = iterable.mp_prefetch(options, worker_init_fn=follow_parent)
     return iterable
 
 

@@ -31,10 +31,12 @@ from dfbench.degradations import Degradation
 from dfbench.errors import UserError
 from dfbench.eval.metrics import video_auc_of
 from dfbench.eval.scores import sigmoid
+from dfbench.files import write_text
 from dfbench.progress import SILENT, Reporter
 from dfbench.results.card import TrainingSummary
 from dfbench.results.environment import environment
 from dfbench.results.store import hash_folder
+from dfbench.workflow.alone import alone
 from dfbench.workflow.mirrored import drop_run, fetch_run, keep_run
 from dfbench.workflow.places import Places
 from dfbench.workflow.preparation import prepare_spec
@@ -65,24 +67,44 @@ def train_classical(
     datasets = prepare_spec(config.train, config.data, places, reporter)
     files = [sha for sha in (recipe.landmark_model, recipe.embedding_model) if sha]
     run_dir = places.runs_dir / run_name(config, datasets, files=files)
-    if overwrite:
-        drop_run(places, run_dir, reporter)
-    else:
-        fetch_run(places, run_dir, reporter)
-    if (run_dir / RECORD).is_file() and not overwrite:
+
+    def reused() -> bool:
+        if overwrite or not (run_dir / RECORD).is_file():
+            return False
         keep_run(places, run_dir, reporter)  # if it was not sent to its end
         reporter.say(f"reusing the finished training {run_dir}")
+        return True
+
+    if not overwrite:
+        fetch_run(places, run_dir, reporter)
+    if reused():
         return run_dir
+    with alone(run_dir, f"{run_dir} is being trained", reporter):
+        if not reused():  # another job may have trained it meanwhile
+            if overwrite:
+                drop_run(places, run_dir, reporter)
+            _train(config, spec, (recipe, models), datasets, run_dir, places, reporter)
+    return run_dir
+
+
+def _train(
+    config: RunConfig,
+    spec: ClassicalSpec,
+    features: tuple[FeatureRecipe, Models],
+    datasets: Sequence[Prepared],
+    run_dir: Path,
+    places: Places,
+    reporter: Reporter,
+) -> None:
     start = time.perf_counter()
     shutil.rmtree(run_dir, ignore_errors=True)
-    run_dir.mkdir(parents=True)
     write_toml(config, run_dir / CONFIG)
-    found, detector = _fit(config, spec, recipe, models, datasets, places, reporter)
-    auc, loss = _val(detector, models, datasets, places, reporter)
+    found, detector = _fit(config, spec, *features, datasets, places, reporter)
+    auc, loss = _val(detector, features[1], datasets, places, reporter)
     save(detector, run_dir / BEST)
     table.write_search(found.candidates, run_dir / SEARCH)
     title = f"{spec.name}, trained on {config.train}"
-    (run_dir / TABLE).write_text(table.markdown(found.candidates, title), encoding="utf-8")
+    write_text(run_dir / TABLE, table.markdown(found.candidates, title))
     write_seen(run_dir, clip_table(datasets, TRAINED_ON))
     write_record(
         run_dir,
@@ -108,7 +130,6 @@ def train_classical(
     keep_run(places, run_dir, reporter)
     reporter.say(table.text(found.candidates))
     reporter.say(_said(found, auc, run_dir))
-    return run_dir
 
 
 def check_classical(config: RunConfig) -> ClassicalSpec:

@@ -25,6 +25,7 @@ from dfbench.eval.measure import METRIC_NAMES, measure
 from dfbench.eval.predict import predict
 from dfbench.eval.scores import UNDETECTED, ScoreTable, read_scores, write_scores
 from dfbench.faces.clip import Split
+from dfbench.files import whole
 from dfbench.processes import decide, first_does
 from dfbench.progress import SILENT, Reporter
 from dfbench.results.card import (
@@ -44,6 +45,7 @@ from dfbench.results.environment import environment
 from dfbench.results.store import SCORES, VAL_SCORES, hash_file, read_card, write_card
 from dfbench.train import checkpoint
 from dfbench.train.state import Networks, TrainState, abstract_state, build_networks
+from dfbench.workflow.alone import alone
 from dfbench.workflow.classical import score_classical
 from dfbench.workflow.leaks import SPLIT, audit_run
 from dfbench.workflow.mirrored import (
@@ -116,24 +118,29 @@ def evaluate(
         allowed = card.audit is not None and (allow_leak or not card.audit.allowed)
         return allowed and _still_true(card, folder, val, record, config, datasets, protocol)
 
-    if decide(known):
-        keep_evaluation(places, folder, reporter)  # if it was not sent to its end
+    def make() -> None:
+        audit = audit_run(run_dir, config.train, spec, datasets, allow_leak=allow_leak)
+        scored = score(datasets, SPLIT, cell.scored, degradation)
+
+        def write() -> None:
+            path.unlink(missing_ok=True)  # nobody may find it beside the scores of another
+            write_scores(scored.table, folder / SCORES)
+            _place(val, folder / VAL_SCORES)
+            card = _card(
+                cell, folder, config, record, datasets, protocol, audit, scored, val=bool(val)
+            )
+            write_card(card, path)
+
+        first_does(write)
+
+    there = decide(known)
+    if not there:
+        with alone(folder, f"{cell.scored} ({run_dir}) is being scored", reporter):
+            if not (there := decide(known)):  # or another job has scored it meanwhile
+                make()
+    if there:
         reporter.say(f"reusing the scores of {cell.scored} ({folder})")
-        return read_card(path), path
-    audit = audit_run(run_dir, config.train, spec, datasets, allow_leak=allow_leak)
-    scored = score(datasets, SPLIT, cell.scored, degradation)
-
-    def write() -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_scores(scored.table, folder / SCORES)
-        _place(val, folder / VAL_SCORES)
-        write_card(
-            _card(cell, folder, config, record, datasets, protocol, audit, scored, val=bool(val)),
-            path,
-        )
-
-    first_does(write)
-    keep_evaluation(places, folder, reporter)
+    keep_evaluation(places, folder, reporter)  # or what was not sent to its end
     return read_card(path), path
 
 
@@ -271,8 +278,10 @@ def _val_scores(
     except UserError as error:
         reporter.say(f"no threshold and no temperature without {config.train}: {error}")
         return None
-    scored = score(datasets, VAL, f"{config.train} {VAL}")
-    first_does(lambda: write_scores(scored.table, path))
+    with alone(path, f"{VAL} of {config.train} ({run_dir}) is being scored", reporter):
+        if not decide(lambda: _readable(path)):  # or another job has scored it meanwhile
+            scored = score(datasets, VAL, f"{config.train} {VAL}")
+            first_does(lambda: write_scores(scored.table, path))
     keep_run(places, run_dir, reporter)
     return path
 
@@ -289,9 +298,8 @@ def _place(source: Path | None, target: Path) -> None:
     if source is None:
         target.unlink(missing_ok=True)
         return
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.copyfile(source, temporary)
-    temporary.replace(target)
+    with whole(target) as unfinished:
+        shutil.copyfile(source, unfinished)
 
 
 def _still_true(

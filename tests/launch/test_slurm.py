@@ -16,6 +16,7 @@ from support.shell import HOSTILE, write_fake
 from support.slurm import Slurm, running_slurm
 
 from dfbench.results.store import load_cards
+from dfbench.signals import STOPPED
 
 PROTOCOL = """
 name = "mine"
@@ -148,15 +149,18 @@ def test_an_array_makes_its_cards_and_survives_a_requeue(slurm: Slurm, tmp_path:
     assert summary["epochs"] == 15
 
 
-@pytest.mark.slow  # trains: make slurm
-def test_the_time_limit_puts_a_task_back(slurm: Slurm, tmp_path: Path) -> None:
+@pytest.mark.slow  # waits for the queue: make slurm
+@pytest.mark.parametrize("more", [(), ("--nodes", "2")], ids=["one node", "a step on two"])
+def test_the_time_limit_puts_a_task_back(
+    slurm: Slurm, tmp_path: Path, more: tuple[str, ...]
+) -> None:
     """A fake that needs longer; SLURM warns its script of a limit of a minute at once."""
     fake, calls = write_fake(tmp_path, "dfbench", sleep=30)
     jobs = submit(
         slurm,
         tmp_path,
         *("--protocol", "demo", "--dfbench", fake, "--env", f"CALLS={calls}", "--time", "1"),
-        *("--parts", "1"),
+        *("--parts", "1", *more),
     )
     first = f"{jobs['train']}_1"
     until = time.monotonic() + 300
@@ -165,6 +169,27 @@ def test_the_time_limit_puts_a_task_back(slurm: Slurm, tmp_path: Path) -> None:
         time.sleep(0.5)
     slurm.run("scancel", str(jobs["train"]))
     slurm.wait([jobs["train"]], 60)
+
+
+@pytest.mark.slow  # waits for the queue: make slurm
+@pytest.mark.parametrize(("status", "restarts"), [(STOPPED, "1"), (3, "0")])
+def test_what_was_stopped_and_saved_goes_back_and_what_failed_does_not(
+    slurm: Slurm, tmp_path: Path, status: int, restarts: str
+) -> None:
+    fake, calls = write_fake(
+        tmp_path, "dfbench", again='os.environ.get("SLURM_RESTART_COUNT", "0") != "0"'
+    )
+    ends = f"sys.exit({status} if '--part' in sys.argv and not noted['again'] else 0)"
+    fake.write_text(fake.read_text().replace("sys.exit(0)", ends))
+    jobs = submit(
+        slurm,
+        tmp_path,
+        *("--protocol", "demo", "--dfbench", fake, "--env", f"CALLS={calls}", "--parts", "1"),
+    )
+    slurm.wait(list(jobs.values()), 300)
+    task = slurm.job(f"{jobs['train']}_1")
+    assert task["Restarts"] == restarts, logs(tmp_path)
+    assert task["JobState"] == ("COMPLETED" if status == STOPPED else "FAILED")
 
 
 @pytest.mark.slow  # trains: make slurm
