@@ -106,8 +106,8 @@ def decode(data: bytes) -> RGB:
       ValueError: it is something else.
     """
     if simplejpeg.is_jpeg(data):
-        image: RGB = simplejpeg.decode_jpeg(data)
-        return image
+        decoded: RGB = simplejpeg.decode_jpeg(data)
+        return decoded
     pixels = np.frombuffer(data, np.uint8)
     image = cv2.imdecode(pixels, cv2.IMREAD_COLOR_RGB) if len(pixels) else None
     if image is None:
