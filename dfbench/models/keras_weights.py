@@ -15,6 +15,7 @@ import numpy as np
 from dfbench.errors import UserError
 from dfbench.models import keras_graph
 from dfbench.models.keras_graph import keras
+from dfbench.models.weights.hdf5 import require_sound
 
 Tree = dict[str, Any]  # nested dicts of float32 arrays
 
@@ -50,7 +51,7 @@ def file_weights(name: str, side: int, path: FilePath) -> tuple[Tree, Tree]:
     """Return the same from a file of `keras.applications.NAME` without its classifier.
 
     Raises:
-        UserError: There is no such file, or it does not fit.
+        UserError: There is no such file, it is not sound, or it does not fit.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -58,6 +59,8 @@ def file_weights(name: str, side: int, path: FilePath) -> tuple[Tree, Tree]:
         raise UserError(
             f"{path}: keras:{name} takes files that Keras saved: *.weights.h5, *.h5, *.keras"
         )
+
+    require_sound(path)
 
     def load() -> Any:
         model = keras_graph.application(name, side, weights=None)

@@ -3,6 +3,7 @@
 # mypy: disallow-untyped-calls=False
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ import h5py
 import numpy as np
 
 from dfbench.errors import UserError
-from dfbench.models.weights.source import Arrays, Layer, Weights
+from dfbench.models.weights.hdf5 import MOST_ENTRIES, check, numbers
+from dfbench.models.weights.source import Arrays, Layer, Weights, as_float32
 
 _NORM = ("scale", "bias", "mean", "var")
 
@@ -24,14 +26,16 @@ def read_keras(path: Path) -> Weights:
     of layer has its own order.
 
     Raises:
-        UserError: Truncated, without layers, or with a layer of an unknown kind.
+        UserError: Truncated, without layers, with a layer of an unknown kind, or with what
+            `dfbench.models.weights.hdf5` refuses.
     """
     try:
         with h5py.File(path, "r") as file:
+            check(file)
             named = list(_stored(file))
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    except (OSError, KeyError, RuntimeError, AttributeError, TypeError) as error:
+    except Exception as error:  # h5py lets through whatever goes wrong in a damaged file
         raise UserError(f"{path}: a broken HDF5 file: {error}") from error
     layers = [
         layer for name, arrays in named if arrays for layer in _layers(name, arrays, path=path)
@@ -47,7 +51,8 @@ def _stored(file: h5py.File) -> Iterator[tuple[str, list[np.ndarray]]]:
     if any(key in root.attrs for key in ("layer_names", "layer_names0")):
         for name in _texts(root, "layer_names"):
             group = root[name]
-            yield name, [np.asarray(group[key]) for key in _texts(group, "weight_names")]
+            keys = _texts(group, "weight_names")
+            yield name, [numbers(group[key], f"{name}/{key}") for key in keys]
     elif "layers" in root:
         for group in sorted(root["layers"].values(), key=lambda group: _numbered(group.name)):
             if "layers" in group:
@@ -57,18 +62,24 @@ def _stored(file: h5py.File) -> Iterator[tuple[str, list[np.ndarray]]]:
                 )
             arrays = group["vars"]
             name = _text(arrays.attrs.get("name", group.name.rsplit("/", 1)[-1]))
-            yield name, [np.asarray(arrays[key]) for key in sorted(arrays, key=int)]
+            yield name, [numbers(arrays[key], f"{name}/{key}") for key in sorted(arrays, key=int)]
 
 
 def _texts(group: Any, name: str) -> list[str]:
     """Return a list of texts that Keras split over attributes where it was too long for one."""
     if name in group.attrs:
-        return [_text(value) for value in group.attrs[name]]
+        return _list(group, name)
     found, number = [], 0
     while f"{name}{number}" in group.attrs:
-        found += [_text(value) for value in group.attrs[f"{name}{number}"]]
+        found += _list(group, f"{name}{number}")
         number += 1
     return found
+
+
+def _list(group: Any, name: str) -> list[str]:
+    if math.prod(group.attrs.get_id(name).shape) > MOST_ENTRIES:
+        raise UserError(f"'{name}' claims more than {MOST_ENTRIES:,} names")
+    return [_text(value) for value in group.attrs[name]]
 
 
 def _text(value: Any) -> str:
@@ -77,7 +88,7 @@ def _text(value: Any) -> str:
 
 def _numbered(name: str) -> tuple[str, int]:
     """Return the key that sorts conv2d, conv2d_1, ..., conv2d_10."""
-    match = re.fullmatch(r"(.*?)(?:_(\d+))?", name)
+    match = re.fullmatch(r"(.*?)(?:_(\d{1,18}))?", name, re.DOTALL)
     assert match is not None
     return match[1], int(match[2] or 0)
 
@@ -85,7 +96,7 @@ def _numbered(name: str) -> tuple[str, int]:
 def _layers(name: str, arrays: list[np.ndarray], *, path: Path) -> list[Layer]:
     """Tell the kind of a layer by the dimensions of its arrays, which Keras keeps in order."""
     ranks = [array.ndim for array in arrays]
-    values = [array.astype(np.float32) for array in arrays]
+    values = [as_float32(array, name, path) for array in arrays]
     if ranks == [1, 1, 1, 1]:
         return [Layer(name, "norm", dict(zip(_NORM, values, strict=True)))]
     if ranks in ([4], [4, 1]):

@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from dfbench.errors import UserError
+
 Origin = Literal["keras", "torch"]
 Kind = Literal["conv", "norm", "dense"]
 Arrays = dict[str, np.ndarray]
@@ -36,3 +38,16 @@ class Weights:
     path: Path
     origin: Origin
     layers: tuple[Layer, ...]
+
+
+def as_float32(array: np.ndarray, layer: str, path: Path) -> np.ndarray:
+    """Return an array of a file as float32.
+
+    Raises:
+        UserError: It holds NaN or infinity, or numbers too large.
+    """
+    with np.errstate(over="ignore"):  # to infinity
+        values: np.ndarray = array.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise UserError(f"{path}: the layer '{layer}' holds NaN, or numbers too large for float32")
+    return values

@@ -7,11 +7,10 @@ import re
 from pathlib import Path
 
 import jax.numpy as jnp
-import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from dfbench.errors import UserError
-from dfbench.models.weights.source import Arrays, Layer, Weights
+from dfbench.models.weights.source import Arrays, Layer, Weights, as_float32
 
 # What holders of a network put before its names.
 _PREFIXES = ("module.", "model.", "backbone.", "net.", "encoder.")
@@ -32,14 +31,14 @@ def read_torch(path: Path) -> Weights:
         with safe_open(path, framework="numpy") as file:
             names = [name for name in file.keys() if not name.endswith(_COUNTERS)]  # noqa: SIM118
             arrays = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, TypeError) as error:
+    except (SafetensorError, OSError, TypeError, AttributeError) as error:  # or of no NumPy type
         raise UserError(f"{path}: a broken safetensors file: {error}") from error
     found: dict[str, Arrays] = {}
     for name in sorted(arrays, key=_natural):
         layer, _, leaf = _bare(name).rpartition(".")
         if leaf in found.setdefault(layer, {}):
             raise UserError(f"{path}: two networks in one file have '{_bare(name)}'")
-        found[layer][leaf] = arrays[name].astype(np.float32)
+        found[layer][leaf] = as_float32(arrays[name], layer, path)
     if not found:
         raise UserError(f"{path}: a safetensors file without arrays")
     return Weights(path, "torch", tuple(_layer(n, a, path=path) for n, a in found.items()))
@@ -53,7 +52,8 @@ def _bare(name: str) -> str:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Return the key that sorts layer2 before layer10."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+    parts = re.split(r"(\d{1,18})", name)  # every other one is a number
+    return [(int(part), "") if i % 2 else (0, part) for i, part in enumerate(parts)]
 
 
 def _layer(name: str, arrays: Arrays, *, path: Path) -> Layer:
