@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import json
 import shutil
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,11 @@ from jaxtyping import Int, Shaped
 from dfbench.classical.features import FeatureRecipe, Features, Models, crop_features
 from dfbench.classical.landmarks import face_box
 from dfbench.data.crop_reader import CropReader
+from dfbench.data.npz import read_npz, write_npz
 from dfbench.data.prepared import column
 from dfbench.data.view import SplitView
 from dfbench.degradations import Degradation
 from dfbench.faces.clip import CropRecipe
-from dfbench.files import whole
 from dfbench.locks import one_at_a_time
 from dfbench.paths import slug
 from dfbench.progress import SILENT, Reporter
@@ -181,17 +180,13 @@ def _part(work: _Work, start: int, stop: int, path: Path, *, one_thread: bool) -
 
 def _write(features: Features, path: Path) -> None:
     arrays = {f.name: getattr(features, f.name) for f in dataclasses.fields(features)}
-    with whole(path) as unfinished:
-        np.savez(unfinished, **arrays)
+    write_npz(path, arrays)
 
 
 def _read(path: Path) -> Features | None:
     """Read a file of features; None where it is damaged."""
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return Features(file["values"], file["counts"], file["seen"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
+    file = read_npz(path, [f.name for f in dataclasses.fields(Features)])
+    return None if file is None else Features(**file)
 
 
 def _must_read(path: Path) -> Features:

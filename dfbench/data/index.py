@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from dfbench.data.nearest import Vectors
+from dfbench.data.npz import read_npz, write_npz
 from dfbench.data.prepared import column
 from dfbench.data.view import SplitView
-from dfbench.files import whole
 from dfbench.paths import slug
 from dfbench.progress import SILENT, Reporter
 
@@ -62,7 +61,7 @@ def indexed_vectors(
             if path.is_file():
                 reporter.say(f"{path}: damaged, it is made again")
             vectors = make(SplitView((dataset,), view.split, (table,)), title)
-            _write(path, key, vectors)
+            write_npz(path, {"vectors": vectors, "key": np.array(key)})
         else:
             reporter.say(f"reusing {title} ({path})")
         found.append(vectors)
@@ -76,17 +75,11 @@ def _key(recipe: Mapping[str, Any], table: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def _write(path: Path, key: str, vectors: Vectors) -> None:
-    with whole(path) as unfinished:
-        np.savez(unfinished, vectors=vectors, key=np.array(key))
-
-
 def _read(path: Path, key: str, rows: int) -> Vectors | None:
     """Read a file; None where it is damaged, or is another one that was renamed."""
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            vectors, own = file["vectors"], str(file["key"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    file = read_npz(path, ("vectors", "key"))
+    if file is None:
         return None
-    sound = own == key and vectors.dtype == np.float32 and vectors.shape[:1] == (rows,)
+    vectors = file["vectors"]
+    sound = str(file["key"]) == key and vectors.dtype == np.float32 and vectors.shape[:1] == (rows,)
     return vectors if sound and vectors.ndim == 2 and np.isfinite(vectors).all() else None
