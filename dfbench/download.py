@@ -1,19 +1,21 @@
-"""One file from the network, kept only where its checksum is the expected one."""
+"""One file from the network, by HTTPS alone, kept only where its checksum is the expected one."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dfbench.files import whole
 from dfbench.progress import Progress
 
 TIMEOUT_S = 4.0  # of connecting, and of each wait for more
 LARGEST = 2_000_000_000  # bytes
+SCHEMES = ("https",)
 _PIECE = 1 << 20  # bytes
 
 
@@ -47,8 +49,10 @@ def download(
     """Fetch a file into place, whole or not at all; `progress` counts bytes.
 
     Raises:
-        DownloadError: No network, a refusal, a time-out, or content that is not the expected one.
+        DownloadError: No network, a refusal, a time-out, a way that is not HTTPS, or content that
+            is not the expected one.
     """
+    _require_scheme(url)
     try:
         with whole(path) as unfinished:
             _fetch(url, unfinished, largest=largest, progress=progress)
@@ -57,12 +61,30 @@ def download(
                     f"the file at {url} is not the expected one ({checksum.algorithm})"
                 )
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
+        # Not with a path: what is said here may come to stand in cards.
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         raise DownloadError(f"download failed: {reason}") from error
 
 
+def _require_scheme(url: str) -> None:
+    scheme = urllib.parse.urlsplit(url).scheme
+    if scheme not in SCHEMES:
+        raise DownloadError(f"download failed: it would go by {scheme or 'no'}: and not by https:")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server to another place only where the way there is as good."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        _require_scheme(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _fetch(url: str, path: Path, *, largest: int, progress: Progress | None) -> None:
-    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer, path.open("wb") as file:
+    opener = urllib.request.build_opener(_Redirects)
+    with opener.open(url, timeout=TIMEOUT_S) as answer, path.open("wb") as file:
         # What a server announces; its checksum is not said here, so nothing rests on the length.
         total, done = getattr(answer, "length", None), 0
         while (piece := answer.read(_PIECE)) and done <= largest:

@@ -17,13 +17,23 @@ CONTENT = bytes(range(256)) * 10_000  # more than one piece
 GOOD = Checksum("sha256", hashlib.sha256(CONTENT).hexdigest())
 
 
+@pytest.fixture(autouse=True)
+def _without_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dfbench.download.SCHEMES", ("http", "file"))
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder; announces more of `cut.h5` than it sends."""
+    """Serves a folder, but announces more of `cut.h5` than it sends; `/to/URL` sends to a URL."""
 
     def log_message(self, *args: object) -> None:
         pass
 
     def do_GET(self) -> None:
+        if self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/to/"))
+            self.end_headers()
+            return
         if self.path != "/cut.h5":
             super().do_GET()
             return
@@ -90,6 +100,33 @@ def test_other_content_and_too_much_of_it(site: str, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="not the expected one"):
         download(f"{site}/w.h5", tmp_path / "w.h5", GOOD, largest=1000)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("way", ["http", "file", "ftp", "data", "HTTP", ""])
+def test_another_way_than_https_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.undo()
+    with pytest.raises(DownloadError, match="and not by https"):
+        download(f"{way}://127.0.0.1/w.h5", tmp_path / "w.h5", GOOD)
+
+
+def test_a_server_sends_nobody_to_another_way(
+    site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    download(f"{site}/to/{site}/w.h5", tmp_path / "w.h5", GOOD)
+    assert GOOD.matches(tmp_path / "w.h5")
+    (tmp_path / "w.h5").unlink()
+    (tmp_path / "here").write_bytes(CONTENT)
+    monkeypatch.setattr("dfbench.download.SCHEMES", ("http",))
+    for elsewhere in (
+        (tmp_path / "here").as_uri(),
+        "ftp://127.0.0.1/w.h5",
+        f"https{site[4:]}/w.h5",
+    ):
+        with pytest.raises(DownloadError, match=r"download failed: .*(not by https|not allowed)"):
+            download(f"{site}/to/{elsewhere}", tmp_path / "w.h5", GOOD)
+    assert [p.name for p in tmp_path.iterdir()] == ["here"]
 
 
 def test_nobody_answers(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelFile:
     """A packed model file that can be fetched without a network."""
     monkeypatch.setenv("DFBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv(LANDMARKS.variable, raising=False)
+    monkeypatch.setattr("dfbench.download.SCHEMES", ("file",))
     packed = bz2.compress(CONTENT)
     (tmp_path / "model.bz2").write_bytes(packed)
     return dataclasses.replace(

@@ -28,7 +28,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise urllib.error.URLError("no network in tests")
 
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", refuse)
     monkeypatch.delenv(detect.MODEL_VARIABLE, raising=False)
 
 
@@ -44,11 +44,11 @@ def test_offline_falls_back_to_haar_quickly_and_says_so(tmp_path: Path) -> None:
 def test_download_passes_a_time_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 
-    def refuse(url: str, **kwargs: Any) -> None:
+    def refuse(self: Any, url: str, **kwargs: Any) -> None:
         seen.update(kwargs, url=url)
         raise TimeoutError("timed out")
 
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", refuse)
     assert resolve_detector("mediapipe_short", cache_dir=tmp_path).name == "haar"
     assert 0 < seen["timeout"] <= 5
 
@@ -57,7 +57,9 @@ def test_a_wrong_download_is_not_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     import io
 
     monkeypatch.setattr(
-        urllib.request, "urlopen", lambda url, timeout: io.BytesIO(b"<html>sign in</html>")
+        urllib.request.OpenerDirector,
+        "open",
+        lambda self, url, timeout: io.BytesIO(b"<html>sign in</html>"),
     )
     choice = resolve_detector("mediapipe_full", cache_dir=tmp_path)
     assert choice.name == "haar"

@@ -35,13 +35,14 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise urllib.error.URLError("no network in tests")
 
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", refuse)
 
 
 def _offer(monkeypatch: pytest.MonkeyPatch, path: Path, content: bytes) -> Path:
     """Let `content` be the weights of Meso-4, with the checksum of what is in `path`."""
     digest = hashlib.md5(path.read_bytes()).hexdigest()
     path.write_bytes(content)
+    monkeypatch.setattr("dfbench.download.SCHEMES", ("file",))
     offered = Pretrained(path.as_uri(), Checksum("md5", digest), path.name)
     monkeypatch.setitem(catalog._CATALOG, "meso4", {"imagenet": offered})
     return path
