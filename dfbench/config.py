@@ -5,6 +5,7 @@ The defaults stand here and nowhere else.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -22,6 +23,7 @@ from dfbench.config_ranges import check_ranges
 from dfbench.degradations import parse_degradations
 from dfbench.errors import UserError, nearest
 from dfbench.files import write_text
+from dfbench.paths import from_home
 
 Balance = Literal["sampling", "loss", "none"]  # draw both classes alike, weigh them alike, neither
 DetectorName = Literal["mediapipe_full", "mediapipe_short", "mtcnn", "haar", "haar_128", "none"]
@@ -211,7 +213,19 @@ def from_dict(values: Mapping[str, Any], origin: str) -> RunConfig:
         raise UserError(f"{origin}: {_reason(error)}") from error
     check_ranges(config, origin)
     degrade = tuple(one.text for one in parse_degradations(config.degrade, f"{origin}: degrade"))
-    return _with_frames_before(dataclasses.replace(config, degrade=degrade), origin)
+    config = dataclasses.replace(config, degrade=degrade)
+    return _with_frames_before(_without_user(config), origin)
+
+
+def _without_user(config: RunConfig) -> RunConfig:
+    """Name what lies in the home folder from there: settings stand in cards, which others read."""
+    init = config.model.init
+    return dataclasses.replace(
+        config,
+        train=from_home(config.train),
+        eval=tuple(map(from_home, config.eval)),
+        model=dataclasses.replace(config.model, init=init and from_home(init)),
+    )
 
 
 def needs_before(model: ModelConfig) -> bool:
@@ -301,21 +315,24 @@ def setting_names() -> list[str]:
     return top + nested
 
 
+_MOST_PARTS = 20  # of a setting's name
+
+
 def parse_assignment(text: str) -> dict[str, Any]:
     """Parse `optim.lr=1e-4` to nested values; the value is TOML, or else a bare string.
 
     Raises:
-      UserError: no `=` in the text.
+      UserError: no `=` in the text, or a name of more parts than any setting has.
     """
     key, equals, value = text.partition("=")
-    if not equals or not key.strip():
+    parts = key.strip().split(".")
+    if not equals or not key.strip() or len(parts) > _MOST_PARTS:
         raise UserError(f"--set {text}: expected KEY=VALUE, for example optim.lr=1e-4")
-    try:
-        parsed = tomllib.loads(f"value = {value.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value.strip()
-    nested: Any = parsed
-    for part in reversed(key.strip().split(".")):
+    nested: Any = value.strip()
+    with contextlib.suppress(ValueError):
+        table = _parse_toml(f"value = {value.strip()}")
+        nested = table["value"] if len(table) == 1 else nested  # or more lines than one
+    for part in reversed(parts):
         nested = {part: nested}
     result: dict[str, Any] = nested
     return result
@@ -389,11 +406,23 @@ def load_toml(path: Path) -> dict[str, Any]:
       UserError: no such file or no TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return _parse_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: not a TOML file: {error}") from error
+
+
+def _parse_toml(text: str) -> dict[str, Any]:
+    """Parse TOML.
+
+    Raises:
+      ValueError: no TOML, a number of thousands of digits, or lists in lists without end.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def config_hash(config: RunConfig) -> str:

@@ -39,6 +39,7 @@ import msgspec
 
 from dfbench.config import RunConfig, from_dict, load_toml, merge, to_dict
 from dfbench.errors import UserError, nearest
+from dfbench.paths import from_home
 
 _KEYS = ("name", "version", "description", "cells", "settings", "by_model", "systems")
 _FIXED = ("train", "eval", "seed", "degrade", "system", "model.name")  # by the cells
@@ -244,7 +245,8 @@ def _cells(values: Mapping[str, Any], origin: str) -> Cells:
             raise UserError(f"{origin}: cells.{axis} names {twice[0]} twice")
         if "" in entries or not (entries or axis in ("eval", "degrade")):
             raise UserError(f"{origin}: cells.{axis} is empty")
-    return cells
+    train, evaluated = (tuple(map(from_home, specs)) for specs in (cells.train, cells.eval))
+    return replace(cells, train=train, eval=evaluated)  # as settings and cards have them
 
 
 def refuse_fixed(settings: Mapping[str, Any], origin: str, why: str) -> None:

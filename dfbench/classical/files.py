@@ -74,7 +74,7 @@ def find_file(wanted: ModelFile, reporter: Reporter = SILENT) -> tuple[Path, Fil
     """
     given = os.environ.get(wanted.variable)
     if given:
-        path = Path(given).expanduser()
+        path = paths.expanded(given)
         if not path.is_file():
             raise UserError(f"{path}: no such file ({wanted.what}, {wanted.variable})")
     else:

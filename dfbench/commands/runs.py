@@ -9,6 +9,7 @@ from dfbench import config, options
 from dfbench.commands.matrix import oracle_text, print_robustness
 from dfbench.commands.setup import places_of, places_of_run, print_place, start
 from dfbench.degradations import parse_degradations
+from dfbench.paths import from_home
 from dfbench.processes import is_first
 from dfbench.storage.url import shown
 
@@ -85,7 +86,7 @@ def evaluate(args: argparse.Namespace) -> None:
     from dfbench.workflow.pages import matrix_text
 
     made = []
-    for spec in args.eval:
+    for spec in map(from_home, args.eval):
         for one in ("", *(d.text for d in degrade)):
             card, path = score(
                 folder,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dfbench import config, options
 from dfbench.commands.setup import make_reporter, places_of
 from dfbench.errors import UserError, nearest, one_line
+from dfbench.paths import from_home
 from dfbench.protocols import find_protocol, read_protocol
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ def score(args: argparse.Namespace) -> None:
 
     handed = HandedIn(
         scores=args.scores,
-        dataset=args.dataset,
+        dataset=from_home(args.dataset),
         detector=args.detector,
-        train=args.train or "",
+        train=from_home(args.train or ""),
         seed=args.seed,
         kind=_kind(args),
         val=args.val,
@@ -173,8 +174,8 @@ def _settings(args: argparse.Namespace) -> tuple[config.RunConfig, str | None]:
     cells = protocol.cells
     evaluated = (*cells.eval, *cells.train)
     for option, spec, known in (
-        ("--dataset", args.dataset, evaluated),
-        ("--train", args.train, cells.train),
+        ("--dataset", from_home(args.dataset), evaluated),
+        ("--train", from_home(args.train or ""), cells.train),
     ):
         if spec and spec not in known:
             hint = nearest(spec, known) or f"; it has {', '.join(dict.fromkeys(known))}"

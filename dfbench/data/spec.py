@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dfbench.data.catalog import dataset_names
 from dfbench.errors import UserError, nearest
+from dfbench.paths import expanded
 
 PATH_DATASETS = ("folder", "sbi")  # made from a folder that the spec names
 
@@ -57,8 +58,10 @@ def _parse_one(text: str) -> Spec:
     if name in PATH_DATASETS:
         if not rest:
             raise UserError(f"'{text}' needs a folder: {name}:PATH")
-        return Spec(text=text, name=name, path=Path(rest).expanduser())
+        return Spec(text=text, name=name, path=expanded(rest))
     name, _, variant = name.partition("/")
+    if name in PATH_DATASETS:
+        raise UserError(f"'{text}' has a slash where a colon belongs: {name}:PATH")
     known = dataset_names()
     if name not in known:
         hint = nearest(name, known) or "; `dfbench datasets` lists the names"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from dfbench.errors import UserError
+from dfbench.paths import expanded
 from dfbench.storage.url import Url, place
 
 _DNS = re.compile(r"[^a-z0-9-]+")
@@ -126,4 +126,4 @@ def absolute(text: str, option: str) -> str:
       UserError: it is empty, does not print, or is a URL that names no place.
     """
     printable(text, option)
-    return text if is_url(text) else str(Path(text).expanduser().absolute())
+    return text if is_url(text) else str(expanded(text).absolute())

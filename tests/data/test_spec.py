@@ -28,7 +28,7 @@ def test_union_of_names_and_paths_with_commas() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["", "  ", "folder:", "nosuch", "synth_swap,nosuch"])
+@pytest.mark.parametrize("text", ["", "  ", "folder:", "folder/x", "nosuch", "synth_swap,nosuch"])
 def test_wrong_specs(text: str) -> None:
     with pytest.raises(UserError):
         parse_spec(text)

@@ -89,7 +89,7 @@ def weights_path(model: str, init: str, *, reporter: Reporter = SILENT) -> Path 
         UserError: No such weights or file, or the download failed.
     """
     if init not in NAMES:
-        path = Path(init).expanduser()
+        path = paths.expanded(init)
         if not path.exists():
             raise UserError(f"{init}: no such weights file{nearest(init, NAMES)}")
         return path
