@@ -7,11 +7,14 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from dfbench.errors import refused
+
+T = TypeVar("T")
+MOST_DEEP = 100  # lists and objects in one another
 
 
 @contextlib.contextmanager
@@ -83,3 +86,35 @@ def write_json(path: Path, value: Any, *, indent: int = 1) -> None:
 def json_bytes(value: Any, *, indent: int = 1) -> bytes:
     """Return a value, such as a dataclass, as indented JSON that ends with a line break."""
     return msgspec.json.format(msgspec.json.encode(value), indent=indent) + b"\n"
+
+
+def decode_json(data: bytes, kind: type[T]) -> T:
+    """Return the value of JSON as `kind`, such as a dataclass.
+
+    Raises:
+      ValueError: no JSON, no UTF-8, another kind of value, or lists in lists without end.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def decode_plain(data: bytes) -> Any:
+    """Return the value of any JSON.
+
+    Raises:
+      ValueError: no JSON, no UTF-8, or lists in lists that code after this could not follow.
+    """
+    value = decode_json(data, object)
+    level = [value]
+    for _ in range(MOST_DEEP):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return value
+    raise ValueError(f"more than {MOST_DEEP} lists and objects in one another")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import sklearn
 from jaxtyping import Float32
@@ -19,7 +18,7 @@ from dfbench.classical.classifiers import logits_of
 from dfbench.classical.features import FeatureRecipe, Features
 from dfbench.classical.sift import BagOfWords
 from dfbench.errors import UserError
-from dfbench.files import whole, write_json
+from dfbench.files import decode_json, whole, write_json
 
 PIPELINE = "pipeline.skops"
 FACTS = "detector.json"
@@ -69,8 +68,8 @@ def load(folder: Path) -> Detector:
     """
     path = folder / FACTS
     try:
-        facts = msgspec.json.decode(path.read_bytes(), type=Facts)
-    except (OSError, msgspec.MsgspecError) as error:
+        facts = decode_json(path.read_bytes(), Facts)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: {error}; train again with --overwrite") from error
     require("skops", facts.model)
     io, path = _skops(), folder / PIPELINE

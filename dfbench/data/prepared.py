@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,7 +19,7 @@ from dfbench.data.spec import PATH_DATASETS
 from dfbench.errors import UserError
 from dfbench.faces.clip import Clip, CropRecipe, Split, recipe_values
 from dfbench.faces.hashing import BYTES
-from dfbench.files import whole, write_json
+from dfbench.files import decode_json, whole, write_json
 from dfbench.results.card import ClassName, Counts, Coverage, DatasetFingerprint
 
 CLASS_NAMES: tuple[ClassName, ClassName] = ("real", "fake")  # by label
@@ -171,8 +170,8 @@ def load_prepared(folder: Path, manipulations: tuple[str, ...] = ()) -> Prepared
     """
     path = folder / MARKER
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except (OSError, msgspec.MsgspecError) as error:
+        manifest = decode_json(path.read_bytes(), Manifest)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: {error}; delete {folder} and prepare it again") from error
     return Prepared(folder, manifest, manipulations)
 

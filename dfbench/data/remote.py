@@ -5,10 +5,9 @@ from __future__ import annotations
 import fnmatch
 from pathlib import Path
 
-import msgspec
-
 from dfbench.data.prepared import MARKER, Manifest, Prepared, is_finished
 from dfbench.errors import UserError
+from dfbench.files import decode_json
 from dfbench.storage.kinds import Kind
 from dfbench.storage.mirror import Mirror
 
@@ -46,8 +45,8 @@ def prepared_there(mirror: Mirror, below: Path, pattern: str) -> list[Prepared]:
         if there is None or not there.finished:
             continue
         try:
-            manifest = msgspec.json.decode(mirror.read(unit, MARKER), type=Manifest)
-        except msgspec.MsgspecError as error:
+            manifest = decode_json(mirror.read(unit, MARKER), Manifest)
+        except ValueError as error:
             where = mirror.url / unit / MARKER
             raise UserError(
                 f"{where}: {error}; delete {mirror.url / unit}, and prepare it again"

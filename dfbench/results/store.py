@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from dfbench.config import Aggregate
 from dfbench.errors import UserError
-from dfbench.files import json_bytes, write_bytes
+from dfbench.files import decode_plain, json_bytes, write_bytes
 from dfbench.results.card import SCHEMA_VERSION, FileHash, ResultCard
 from dfbench.results.merge import merge
 from dfbench.results.versions import upgrade
@@ -75,6 +76,7 @@ def read_stored(path: Path) -> StoredCard:
     try:
         current = upgrade(raw)
         card = msgspec.convert(current, ResultCard)
+        _check_scoring(card)
     except msgspec.ValidationError as error:
         raise UserError(f"{path}: not a valid result card: {error}") from error
     except ValueError as error:
@@ -88,15 +90,33 @@ def read_stored(path: Path) -> StoredCard:
     return StoredCard(path, card, raw["schema_version"])
 
 
+@dataclass(frozen=True)
+class _Scoring:
+    """What pages take from a card's settings; earlier versions had the defaults alone."""
+
+    confidence: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.95
+    aggregate: Aggregate = "mean"
+    top_k: Annotated[int, msgspec.Meta(gt=0)] = 5
+
+
+def _check_scoring(card: ResultCard) -> None:
+    try:
+        msgspec.convert(card.config.get("scoring", {}), _Scoring)
+    except msgspec.ValidationError as error:
+        raise msgspec.ValidationError(f"config.scoring: {error}") from error
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise UserError(f"{path}: {size} bytes are no result card")
-        raw = msgspec.json.decode(path.read_bytes())
+        if not path.is_file():  # a pipe would keep a reader waiting, a device has no end
+            raise UserError(f"{path}: not a file")
+        raw = decode_plain(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: not a JSON file: {error}") from error
     if not isinstance(raw, dict):
         raise UserError(f"{path}: not a result card: it has no 'schema_version'")

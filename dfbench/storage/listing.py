@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import msgspec
-
 from dfbench.errors import UserError
-from dfbench.files import json_bytes
+from dfbench.files import decode_json, json_bytes
 
 NAME = ".dfbench-files.json"
 VERSION = 1
@@ -52,8 +50,8 @@ def decode(data: bytes, where: object) -> Listing:
       UserError: damaged, of a later version, or with names that lead out of the folder.
     """
     try:
-        listing = msgspec.json.decode(data, type=Listing)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        listing = decode_json(data, Listing)
+    except ValueError as error:
         raise UserError(f"{where}: not a list of files: {error}; delete it, and push again") from (
             error
         )
@@ -66,12 +64,12 @@ def decode(data: bytes, where: object) -> Listing:
 
 
 def is_safe(path: str) -> bool:
-    """Tell whether a relative path stays in its folder."""
+    """Tell whether a relative path stays in its folder, on any system."""
     parts = path.split("/")
     return (
         0 < len(path) <= _LONGEST
         and all(parts)
         and not {".", ".."} & set(parts)
-        and "\\" not in path
+        and not {"\\", ":"} & set(path)  # Windows
         and path.isprintable()
     )

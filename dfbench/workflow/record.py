@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfbench.data.clips import CLIPS
 from dfbench.errors import UserError
-from dfbench.files import whole, write_json
+from dfbench.files import decode_json, whole, write_json
 from dfbench.results.card import (
     DatasetFingerprint,
     Environment,
@@ -49,10 +48,10 @@ def read_record(run_dir: Path) -> TrainingRecord:
     """
     path = run_dir / RECORD
     try:
-        return msgspec.json.decode(path.read_bytes(), type=TrainingRecord)
+        return decode_json(path.read_bytes(), TrainingRecord)
     except FileNotFoundError as error:
         raise UserError(f"{run_dir}: no finished training here ({RECORD} is missing)") from error
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: {error}; train again with --overwrite") from error
 
 

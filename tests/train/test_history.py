@@ -31,6 +31,12 @@ def test_keep_until(history: History, step: int, kept: int) -> None:
     assert len(read_history(history.path)) == kept + 1
 
 
+@pytest.mark.parametrize("line", [b"\xff\xfe", b"[" * 100_000, b"3", b'{"step": '])
+def test_a_line_that_is_no_row_ends_the_rows(history: History, line: bytes) -> None:
+    history.path.write_bytes(history.path.read_bytes() + line + b'\n{"step": 40}\n')
+    assert len(read_history(history.path)) == 4
+
+
 @pytest.mark.parametrize("cut", [1, 5, 12])
 def test_a_torn_last_line_is_left_out(history: History, cut: int) -> None:
     whole = history.path.read_bytes()
