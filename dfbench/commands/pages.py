@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from dfbench.commands.setup import cards_of, make_reporter
+from dfbench.paths import own_folder
 
 CONTRADICTED = 3  # exit status
 
@@ -27,7 +28,7 @@ def leaderboard(args: argparse.Namespace) -> int:
     named = [*args.cards, *args.more] or [Path("runs")]
     dirs = [cards_of(place) for place in named]
     inside = dirs[0] if isinstance(named[0], Path) else Path()
-    out = args.out or inside / "leaderboard"
+    out = args.out or own_folder(inside, "leaderboard")
     reporter = make_reporter()
     partial = 0
     if args.collect:

@@ -14,6 +14,7 @@ from pathlib import Path
 from dfbench.errors import UserError
 from dfbench.faces.clip import Clip
 from dfbench.faces.walk import walk_files
+from dfbench.storage.listing import is_safe
 
 NOT_THERE = "not in the raw download"  # why an official clip gave no crop
 
@@ -136,6 +137,8 @@ def collect(
             add(files, name, clips)
         wanted = (expected or {}).get(files.part.folder, files.part.names)
         for name in sorted(set(wanted) - set(files.clips)):
+            if not is_safe(name):
+                raise UserError(f"{files.folder}: the official list names {name!r}: no clip here")
             add(files, name, absent)
     return Index(tuple(clips), tuple(absent), excluded)
 

@@ -13,6 +13,7 @@ import numpy as np
 from dfbench.errors import UserError
 from dfbench.faces.average_precision import Boxes, Flags, Scores
 from dfbench.faces.images import IMAGE_SUFFIXES
+from dfbench.storage.listing import is_safe
 
 COLUMNS = ("image", "x0", "y0", "x1", "y1")
 VOC_IMAGES = "JPEGImages"
@@ -61,11 +62,20 @@ def _read_voc(folder: Path, images: Path, names: Collection[str]) -> list[Annota
     return [_read_xml(file, images) for file in files if not names or file.stem in names]
 
 
+class _Plain(ElementTree.TreeBuilder):
+    """Refuses what may define texts by others, which a few lines make gigabytes of."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise ValueError("a document type definition, which annotations do not have")
+
+
 def _read_xml(file: Path, images: Path) -> Annotated:
     try:
-        root = ElementTree.parse(file).getroot()
-    except ElementTree.ParseError as error:
+        root = ElementTree.parse(file, ElementTree.XMLParser(target=_Plain())).getroot()
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # or an unknown encoding
         raise UserError(f"{file}: not XML: {error}") from error
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror or error}") from error
     name = (root.findtext("filename") or "").strip() or file.stem
     boxes, difficult = [], []
     for thing in root.iter("object"):
@@ -123,13 +133,15 @@ def read_boxes(file: Path, columns: tuple[str, ...]) -> dict[str, tuple[Boxes, S
                 )
             for row in reader:
                 where = f"{file}, line {reader.line_num}"
-                boxes = rows.setdefault(row["image"].strip(), [])
+                boxes = rows.setdefault((row["image"] or "").strip(), [])
                 values = [(row[name] or "").strip() for name in columns[1:]]
                 if any(values):
                     x0, y0, x1, y1, *score = _numbers(values, where)
                     boxes.append((*_checked((x0, y0, x1, y1), where), *score, 1.0)[:5])
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{file}: not a CSV file: {error}") from error
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror or error}") from error
     arrays = {name: np.array(boxes, float).reshape(-1, 5) for name, boxes in rows.items()}
     return {name: (array[:, :4], array[:, 4]) for name, array in arrays.items()}
 
@@ -152,6 +164,8 @@ def _checked(box: tuple[float, float, float, float], where: str) -> tuple[float,
 
 def _image(folder: Path, name: str, where: str) -> Path:
     """Find an image by its name; some annotations leave the suffix out."""
+    if not is_safe(name):
+        raise UserError(f"{where}: {name!r} is no name of an image in a folder")
     path = folder / name
     if path.is_file():
         return path

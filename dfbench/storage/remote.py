@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from dfbench.errors import UserError, system_errors
 from dfbench.storage.faults import NotThereError, explain, not_installed, of_this_machine
+from dfbench.storage.listing import is_safe
 from dfbench.storage.url import Url
 
 TRIES = 8
@@ -50,7 +51,10 @@ class Remote:
         self._fs, self._root = _open(url)
 
     def sizes(self, below: str = "") -> dict[str, int]:
-        """Return the bytes of every object below, by name; nothing where there is none."""
+        """Return the bytes of every object below, by name; nothing where there is none.
+
+        What no file here can be called, such as `../x`, is said and left out.
+        """
         folder = self._path(below) if below else self._root
 
         def find() -> dict[str, int]:
@@ -62,9 +66,12 @@ class Remote:
             }
 
         try:
-            return self._try(find, below)
+            sizes = self._try(find, below)
         except NotThereError:
             return {}
+        if strange := [name for name in sizes if not is_safe(name)]:
+            self._say(f"{self.url}: {strange[0]!r} is no name of a file; left out")
+        return {name: size for name, size in sizes.items() if is_safe(name)}
 
     def read(self, name: str, most: int) -> bytes | None:
         """Return an object's content, or None where it is not there.

@@ -89,7 +89,7 @@ def _places(stored: StoredCard, results: Path) -> tuple[Path, Path]:
     """
     cell = stored.card.cell
     made = f"{cell.model}-{cell.train or 'unknown'}-s{cell.seed}"
-    training = f"{folder_name(made)}-{stored.card.training_hash}"
+    training = f"{folder_name(made)}-{folder_name(stored.card.training_hash)}"
     own = f"{training}-{result_hash(stored.card)}"
     return results / training / eval_folder(cell), results / own / eval_folder(cell)
 

@@ -20,8 +20,8 @@ from dfbench.eval.samples import Scores
 from dfbench.eval.scores import read_scores
 from dfbench.eval.table import ScoreTable
 from dfbench.faces.crop import decode
-from dfbench.files import write_bytes
-from dfbench.paths import folder_name
+from dfbench.files import json_bytes, write_bytes
+from dfbench.paths import folder_name, own_folder
 from dfbench.progress import SILENT, Reporter
 from dfbench.report.figures.evaluation import Crop, Evaluation
 from dfbench.report.figures.page import Section, page
@@ -83,7 +83,7 @@ def report(
     sections: list[Section] = []
     files: Files = {}
     history = _history(run)
-    settings = tomli_w.dumps(stored[0].card.config)
+    settings = _settings_text(stored[0].card)
     for section, drawn in (
         overview_section(evaluations, history, settings, format),
         *([robustness_section(sweeps, format)] if sweeps else []),
@@ -93,7 +93,7 @@ def report(
         files |= drawn
     card = stored[0].card
     text = page(_title(card), _lead(card), sections, FOOTER)
-    out = out or run / REPORT
+    out = out or own_folder(run, REPORT)
     with system_errors(out):
         for name, data in ((PAGE, text.encode()), *files.items()):
             write_bytes(out / name, data)
@@ -123,6 +123,14 @@ def _cards(run: Path) -> list[StoredCard]:
     if len(trainings) > 1:
         raise UserError(f"{run}: holds results of {len(trainings)} trainings; name one's folder")
     return sorted(stored, key=lambda s: (s.card.role != "within", s.card.cell.eval))
+
+
+def _settings_text(card: ResultCard) -> str:
+    """Return a card's settings as TOML, or, where somebody's have no such form, as JSON."""
+    try:
+        return tomli_w.dumps(card.config)
+    except (TypeError, ValueError):
+        return json_bytes(card.config).decode()
 
 
 def _history(run: Path) -> list[dict[str, Any]] | None:
