@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from dfbench.data.builder import FaceBuilder
-from dfbench.data.lists import carve, only_in, read_json, read_rows, require_count
+from dfbench.data.lists import carve, only_in, read_object, read_rows, require_count
 from dfbench.data.raw import Excluded, Index, Part, collect, find_part
 from dfbench.errors import UserError
 from dfbench.faces.clip import FAKE, REAL, Clip
@@ -76,7 +76,7 @@ def _facts(folder: Path, part: Part) -> Facts:
             only_in(_IN_METADATA, only_in(about, "label", path), path),
             str(about.get("original") or ""),
         )
-        for name, about in read_json(path).items()
+        for name, about in read_object(path).items()
     }
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dfbench.data.builder import FaceBuilder
-from dfbench.data.lists import OfficialList, carve, find_list, only_in, read_json, require_count
+from dfbench.data.lists import OfficialList, carve, find_list, only_in, read_object, require_count
 from dfbench.data.raw import Excluded, Index, Part, collect, require_folders
-from dfbench.errors import UserError
 from dfbench.faces.clip import FAKE, REAL, Clip, Split
 
 LIST = OfficialList(name="dataset.json", places=("",))
@@ -37,9 +36,7 @@ class Builder(FaceBuilder):
         parts = cls.parts(variant)
         require_folders(raw_dir, parts)
         path = find_list(raw_dir, LIST, "dfdc_preview")
-        facts = read_json(path)
-        if not isinstance(facts, dict):
-            raise UserError(f"{path}: not an object with an entry a file")
+        facts = read_object(path)
         test = sum(only_in(about, "set", path) == "test" for about in facts.values())
         require_count(path, test, TEST_CLIPS, "test clips")
         expected = {

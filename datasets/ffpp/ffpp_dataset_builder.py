@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from dfbench.data.builder import FaceBuilder
-from dfbench.data.lists import OfficialList, find_list, read_json, require_count
+from dfbench.data.lists import OfficialList, find_list, read_json, read_object, require_count
 from dfbench.data.raw import Excluded, Index, Part, collect, require_folders
 from dfbench.errors import UserError
 from dfbench.faces.clip import FAKE, REAL, SPLITS, Clip, Split
@@ -80,7 +80,8 @@ def _splits(raw: Path) -> tuple[dict[str, Split], list[tuple[str, str]]]:
         path = find_list(raw, wanted, "ffpp")
         pairs = read_json(path)
         if not isinstance(pairs, list) or not all(
-            isinstance(pair, list) and len(pair) == 2 for pair in pairs
+            isinstance(pair, list) and [type(video) for video in pair] == [str, str]
+            for pair in pairs
         ):
             raise UserError(f"{path}: not a list of pairs of videos")
         require_count(path, len(pairs), PAIRS[split], "pairs")
@@ -95,7 +96,7 @@ def _splits(raw: Path) -> tuple[dict[str, Split], list[tuple[str, str]]]:
 def _footage(raw: Path) -> dict[str, str]:
     """Read which YouTube video each clip is from: `"000": "--b1Ua-kWJE 0"`."""
     path = find_list(raw, FOOTAGE, "ffpp")
-    return {video: str(source).split(" ")[0] for video, source in read_json(path).items()}
+    return {video: str(source).split(" ")[0] for video, source in read_object(path).items()}
 
 
 def _clip(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,11 @@ def read_lines(path: Path) -> list[str]:
     Raises:
       UserError: the file cannot be read as text.
     """
-    return [line.strip() for line in _read(path, str.splitlines) if line.strip()]
+    return _read(path, _lines)
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def read_json(path: Path) -> Any:
@@ -73,19 +78,40 @@ def read_json(path: Path) -> Any:
     return _read(path, json.loads)
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file that holds an object.
+
+    Raises:
+      UserError: the file cannot be read, is no JSON, or holds something else.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: not an object with an entry a file")
+    return found
+
+
 def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """Return the rows of a CSV file; without a header, it has exactly `columns`, in this order.
 
     Raises:
-      UserError: the file cannot be read, or lacks a column.
+      UserError: the file cannot be read, or lacks a column; the message says from which row on.
     """
-    lines = read_lines(path)
-    first = next(csv.reader(lines), [])
-    bare = len(first) == len(columns) and not set(first) & set(columns)
-    rows = list(csv.DictReader(lines, fieldnames=columns if bare else None))
-    for column in columns:
-        if not rows or rows[0].get(column) is None:
-            raise UserError(f"{path}: no column '{column}'; expected {', '.join(columns)}")
+
+    def parse(text: str) -> list[dict[str, str]]:
+        lines = _lines(text)
+        first = next(csv.reader(lines), [])
+        bare = len(first) == len(columns) and not set(first) & set(columns)
+        return list(csv.DictReader(lines, fieldnames=columns if bare else None))
+
+    rows = _read(path, parse)
+    wanted = ", ".join(columns)
+    if not rows:
+        raise UserError(f"{path}: no row; expected the columns {wanted}")
+    for number, row in enumerate(rows, 1):
+        for column in columns:
+            if row.get(column) is None:
+                where = "" if number == 1 else f", row {number}"
+                raise UserError(f"{path}{where}: no column '{column}'; expected {wanted}")
     return rows
 
 
@@ -94,7 +120,7 @@ def _read(path: Path, parse: Callable[[str], Read]) -> Read:
         return parse(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, csv.Error, RecursionError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
 
 
@@ -125,4 +151,4 @@ def only_in(mapping: Mapping[str, Any], key: str, path: Path) -> Any:
     try:
         return mapping[key]
     except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: no '{key}' in {str(mapping)[:60]}") from error
+        raise UserError(f"{path}: no '{key}' in {reprlib.repr(mapping)}") from error

@@ -6,11 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Bool, Int, Num
 
-from dfbench.eval.table import UNDETECTED, ScoreTable, sigmoid, video_codes
+from dfbench.eval.table import UNDETECTED, ScoreTable, Text, sigmoid, video_codes
 
 DISAGREE = 1e-3  # more than rounding does to a probability beside its logit
+
+
+def is_utf8(text: Text) -> bool:
+    """Tell whether all names of a column can be read: Parquet may call any bytes text."""
+    try:
+        text.names.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)

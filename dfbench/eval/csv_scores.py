@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ TYPES = {
 WORDS = {pa.int32(): "an integer", pa.float64(): "a number"}
 MISSING = ["", "nan", "NaN", "NAN", "null", "NULL", "None", "NA"]  # as other tools write it
 SHOWN = 60  # letters of a wrong value
+_PIECE = 1 << 20  # bytes
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> pa.Table:
@@ -35,8 +37,27 @@ def read_csv(path: Path, columns: Sequence[str]) -> pa.Table:
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise UserError(f"{path}: cannot read scores: {reason}") from error
-    except pa.ArrowException as error:
-        raise UserError(f"{path}: {_where(path) or str(error).splitlines()[0]}") from error
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        why = no_text(path) or _where(path) or str(error).splitlines()[0]
+        raise UserError(f"{path}: {why}") from error
+
+
+def no_text(path: Path) -> str:
+    """Say in which line a file, which may be packed, is no UTF-8; nothing where it is.
+
+    Arrow prints what goes wrong with such rows, and goes on.
+    """
+    decoder, line = codecs.getincrementaldecoder("utf-8")(), 1
+    try:
+        with pa.input_stream(path) as file:
+            while piece := file.read(_PIECE):
+                decoder.decode(piece)
+                line += piece.count(b"\n")
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        line += error.object.count(b"\n", 0, error.start)
+        return f"line {line} is not UTF-8; save the file as UTF-8"
+    return ""
 
 
 def _options(names: Sequence[str], **others: Any) -> csv.ConvertOptions:

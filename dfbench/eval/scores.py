@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfbench.errors import UserError
-from dfbench.eval.checks import problems
+from dfbench.eval.checks import is_utf8, problems
 from dfbench.eval.csv_scores import read_csv
+from dfbench.eval.submission import require_size
 from dfbench.eval.table import UNDETECTED, ScoreTable, Text, score_table, sigmoid
 from dfbench.files import whole
 
@@ -116,6 +117,7 @@ def _table(file: pa.Table, path: Path) -> ScoreTable:
 def _read_parquet(path: Path) -> pa.Table:
     try:
         schema = pq.read_schema(path)
+        require_size(path)  # a few bytes may stand for any number of equal rows
         text = [f.name for f in schema if f.name in COLUMNS and pa.types.is_string(f.type)]
         # Not read_table: a path's `a=b` adds no column. Of text, each name once.
         file = pq.ParquetFile(path, read_dictionary=text)
@@ -163,7 +165,10 @@ def _column(file: pa.Table, name: str, path: Path, kind: str) -> pa.ChunkedArray
 
 
 def _text(file: pa.Table, name: str, path: Path) -> Text:
-    return Text.of(_column(file, name, path, "text"))
+    text = Text.of(_column(file, name, path, "text"))
+    if not is_utf8(text):
+        raise UserError(f"{path}: column '{name}' holds text that is not UTF-8")
+    return text
 
 
 def _integers(file: pa.Table, name: str, path: Path) -> np.ndarray:

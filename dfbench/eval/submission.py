@@ -19,7 +19,8 @@ from jaxtyping import Bool, Float64
 from pyarrow import csv
 
 from dfbench.errors import UserError, nearest, one_line
-from dfbench.eval.csv_scores import MISSING
+from dfbench.eval.checks import is_utf8
+from dfbench.eval.csv_scores import MISSING, no_text
 from dfbench.eval.table import Text
 
 Kind = Literal["probability", "logit"]
@@ -136,6 +137,9 @@ def read_submission(path: Path, kind: Kind | None = None) -> Submission:
     if not len(table):
         raise UserError(f"{path}: holds no row; score at least one video")
     texts = {name: _text(table[name]) for name in TEXTS if name in table.column_names}
+    for name, text in texts.items():
+        if not is_utf8(text):
+            raise UserError(f"{path}: column '{name}' holds text that is not UTF-8")
     numbers: dict[str, np.ndarray] = {}
     unread = np.zeros(len(table), bool)
     for name in (name for name in NUMBERS if name in table.column_names):
@@ -177,6 +181,8 @@ def _read_parquet(path: Path) -> tuple[pa.Table, list[str]]:
 def _read_csv(path: Path) -> tuple[pa.Table, list[str]]:
     """Return the columns that are known, and the names of all; wrong numbers stay text."""
     _require_size(path, path.stat().st_size, 0)
+    if why := no_text(path):
+        raise UserError(f"{path}: {why}")
     passed = csv.ParseOptions(invalid_row_handler=lambda row: "skip")
     with csv.open_csv(path, parse_options=passed, convert_options=_options({}, [])) as reader:
         names = reader.schema.names

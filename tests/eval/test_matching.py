@@ -253,7 +253,7 @@ def test_a_logit_beside_its_probability(tmp_path: Path) -> None:
         (b"", "Empty CSV file"),
         (b"video,p_fake\n", "holds no row"),
         (b"\x00\x01\x02", "'p_fake'|cannot read"),
-        (b"video,p_fake\n\xff\xfe,1\n", "invalid UTF8"),
+        (b"video,p_fake\n\xff\xfe,1\n", "line 2 is not UTF-8"),
         (b"video;p_fake\na;0,5\n", "separate them by commas"),
         (b"video,p_fake,p_fake\na,1,1\n", "'p_fake' comes 2 times"),
         (b"name,p_fake\na,1\n", "column 'video' is missing; the file has 'name', 'p_fake'"),
