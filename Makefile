@@ -1,5 +1,5 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Both set up first.
-.PHONY: setup demo test test-all e2e lint parity beam browser slurm skypilot bench bench-gpu lock container clean
+.PHONY: setup demo test test-all e2e lint parity beam browser slurm skypilot bench bench-gpu fuzz lock container clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -84,6 +84,10 @@ skypilot: setup
 	$(VENV)/bin/uv pip install --quiet --python $(SKYPILOT)/bin/python --editable ".[dev]" \
 	  "skypilot>=0.14,<0.15"
 	$(SKYPILOT)/bin/python -m pytest -q -p no:xdist tests/launch/test_skypilot.py
+
+# 100,000 inputs of everything that users and strangers write; some hundred are a part of `test`.
+fuzz: setup
+	$(VENV)/bin/python tests/fuzz/run.py
 
 bench: setup
 	$(VENV)/bin/python benchmarks/speed/startup.py
