@@ -102,7 +102,7 @@ def measure_all(
                 results.notes.append(f"{name}, {sizes[name][place]} images: the time was up")
                 continue
             found = _measure_one(what, name, sizes[name][place], options, device, clock, results)
-            for mode in reversed(what.modes):
+            for mode in reversed(list(what.modes)):
                 if found.get(mode):
                     row = Measured(name, mode, sizes[name][place], found[mode])
                     _keep(row, what, results)

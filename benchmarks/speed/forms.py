@@ -1,5 +1,6 @@
 """Forms of the operations of `dfbench/models/lowering.py`, and candidates that it does not have."""
 
+# mypy: disallow-untyped-calls=False
 from __future__ import annotations
 
 import argparse

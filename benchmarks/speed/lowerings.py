@@ -27,7 +27,6 @@ from dfbench.errors import UserError
 from dfbench.models.registry import check_name
 
 if TYPE_CHECKING:
-
     from benchmarks.speed import sides, turns
     from benchmarks.speed.forms import FORMS, Use, call_of, error, inputs_of, uses
     from benchmarks.speed.page import RESULTS, page, table, write
@@ -118,7 +117,7 @@ class Timed:
         return min(known, key=lambda name: known[name], default="")
 
 
-def measure(task: Task, device: sides.Device, clock: turns.Clock) -> list[Timed]:
+def measure(task: Task, device: sides.Device, clock: turns.Clock, failed: list[str]) -> list[Timed]:
     """Time all forms of an operation at all shapes, in the time there is."""
     command = [sys.executable, __file__, "--worker", json.dumps(asdict(task))]
     worker = turns.Worker(command, device.environment())
@@ -134,7 +133,7 @@ def measure(task: Task, device: sides.Device, clock: turns.Clock) -> list[Timed]
             )
             timed.append(Timed(use, count))
         if first.failed:
-            print(f"{task.operation}: {first.failed}", file=sys.stderr)
+            failed.append(f"{task.operation}: {first.failed}")
         for what, (number, one) in itertools.product(WHAT, enumerate(timed)):
             for name in FORMS[task.operation]:
                 if clock.over():
@@ -279,7 +278,7 @@ def main(given: list[str]) -> int:
     turns.end_by_signal()
     clock = turns.Clock(options.warm_up, start + 60 * options.minutes)
     device = sides.find_device(__file__, options.device, clock.limit())
-    found = dict[str, list[Timed]]()
+    found, failed = dict[str, list[Timed]](), list[str]()
     try:
         for operation in options.operations:
             task = Task(
@@ -288,11 +287,14 @@ def main(given: list[str]) -> int:
                 dtype=options.dtype,
                 images=options.batch,
             )
-            found[operation] = measure(task, device, clock)
+            timed = measure(task, device, clock, failed)
+            if timed:  # else none of the models has it
+                found[operation] = timed
     finally:
         notes = [
             f"{options.dtype}, {options.batch} images; the uses of {', '.join(options.models)}, as "
-            f"often as these call them; median of {ROUNDS}"
+            f"often as these call them; median of {ROUNDS}",
+            *failed,
         ]
         packages = ("dfbench", "jax", "jaxlib")
         text = page(
@@ -306,7 +308,8 @@ def main(given: list[str]) -> int:
         )
         kind = "-".join(filter(None, ["lowerings", options.dtype, options.label]))
         write(text, kind, options.output, device=sides.slug(device.kind))
-    return 0 if all(fine(timed, operation, device) for operation, timed in found.items()) else 1
+    well = all(fine(timed, operation, device) for operation, timed in found.items())
+    return 0 if well and found and not failed else 1
 
 
 if __name__ == "__main__":

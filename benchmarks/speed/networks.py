@@ -146,13 +146,16 @@ def make_theirs(setup: Setup) -> Theirs:
     torch.set_num_threads(usable_cores())
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = True
-    torch.set_float32_matmul_precision("high")  # TF32, as XLA's default is
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, as XLA's default is there
     layout = torch.contiguous_format if setup.side == "contiguous" else torch.channels_last
     module = _torch_network(setup.name).to(device=device, memory_format=layout)
 
     def narrow() -> contextlib.AbstractContextManager[Any]:
         half = setup.dtype == "bfloat16"
-        return torch.autocast(device, dtype=torch.bfloat16, enabled=half)
+        context: contextlib.AbstractContextManager[Any]
+        context = torch.autocast(device, dtype=torch.bfloat16, enabled=half)
+        return context
 
     return Theirs(
         module=module,

@@ -11,6 +11,7 @@ times as fast in inference. Elsewhere it is 1 where dfbench did not run. The pag
 benchmarks/speed/results.
 """
 
+# mypy: disallow-untyped-calls=False
 from __future__ import annotations
 
 import sys

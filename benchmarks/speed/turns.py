@@ -105,7 +105,8 @@ def serve(make: Callable[[], Side]) -> None:
         return
     for line in sys.stdin:
         try:
-            say(_done(side, *line.split(), seconds))
+            what, mode = line.split()
+            say(_done(side, what, mode, seconds))
         except Exception as error:
             say(Answer(failed=reason(error)))
             error.__traceback__ = None  # which holds what filled the memory

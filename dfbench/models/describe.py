@@ -155,7 +155,7 @@ def _multiply_adds(equation: Any) -> int:
         kernel, output = operands[1].aval, equation.outvars[0].aval
         out_dimension = params["dimension_numbers"].rhs_spec[0]
         taps = int(output.size * kernel.size // kernel.shape[out_dimension])
-        return taps // math.prod(params["lhs_dilation"])
+        return taps // int(math.prod(params["lhs_dilation"]))
     if equation.primitive.name == "dot_general":
         (contracted, _), _ = params["dimension_numbers"]
         terms = math.prod(operands[0].aval.shape[d] for d in contracted)

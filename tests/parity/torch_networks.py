@@ -6,7 +6,7 @@ Modules carry the names of dfbench's parameters, so that weights are copied by n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -88,17 +88,27 @@ def _from_torch(array: np.ndarray) -> np.ndarray:
 
 
 class Head(nn.Module):
-    """Dense layers to one logit; of two outputs (real, fake), to their difference."""
+    """Dense layers to one logit; of two outputs (real, fake), to their difference.
 
-    def __init__(self, features: int, widths: tuple[int, ...] = (), outputs: int = 1) -> None:
+    Args:
+        features: In.
+        widths: Of hidden layers.
+        outputs: 1 or 2.
+        leak: What hidden layers leave of numbers below zero.
+    """
+
+    def __init__(
+        self, features: int, widths: tuple[int, ...] = (), outputs: int = 1, leak: float = 0.1
+    ) -> None:
         super().__init__()
+        self.leak = leak
         sizes = (features, *widths)
         self.hidden = nn.ModuleList([nn.Linear(a, b) for a, b in pairwise(sizes)])
         self.output = nn.Linear(sizes[-1], outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         for dense in self.hidden:
-            x = F.leaky_relu(dense(x), 0.1)
+            x = F.leaky_relu(dense(x), self.leak)
         x = self.output(x)
         return x[:, 0] if x.shape[1] == 1 else x[:, 1] - x[:, 0]
 
@@ -242,10 +252,19 @@ class MesoInception4(nn.Module):
         return self.head(_flat(x))
 
 
+def _keras_resnet_norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1.001e-5, momentum=0.01)
+
+
 class Residual(nn.Module):
     """Convolutions (side, output channels, stride) beside a skip connection, then ReLU."""
 
-    def __init__(self, channels: int, layers: tuple[tuple[int, int, int], ...]) -> None:
+    def __init__(
+        self,
+        channels: int,
+        layers: tuple[tuple[int, int, int], ...],
+        norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+    ) -> None:
         super().__init__()
         widths = (channels, *(out for _, out, _ in layers))
         self.convs = nn.ModuleList(
@@ -254,12 +273,12 @@ class Residual(nn.Module):
                 for before, (side, out, stride) in zip(widths, layers, strict=False)
             ]
         )
-        self.norms = nn.ModuleList([nn.BatchNorm2d(out) for _, out, _ in layers])
+        self.norms = nn.ModuleList([norm(out) for _, out, _ in layers])
         stride = max(stride for _, _, stride in layers)
         self.projected = stride > 1 or channels != widths[-1]
         if self.projected:
             self.skip = nn.Conv2d(channels, widths[-1], 1, stride, bias=False)
-            self.skip_norm = nn.BatchNorm2d(widths[-1])
+            self.skip_norm = norm(widths[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         y = x
@@ -273,22 +292,31 @@ class ResNet(nn.Module):
 
     Args:
         bottleneck: Units of 1x1, 3x3 and 1x1 instead of two 3x3.
+        keras: The first 1x1 carry the strides, and batch norm is Keras's.
         depths: Units in each stage.
     """
 
-    def __init__(self, *, bottleneck: bool = False, depths: tuple[int, ...] = (3, 4, 6, 3)) -> None:
+    def __init__(
+        self,
+        *,
+        bottleneck: bool = False,
+        keras: bool = False,
+        depths: tuple[int, ...] = (3, 4, 6, 3),
+    ) -> None:
         super().__init__()
-        self.conv1, self.norm1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+        norm = _keras_resnet_norm if keras else nn.BatchNorm2d
+        self.conv1, self.norm1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), norm(64)
         stages, channels = [], 64
         for number, depth in enumerate(depths):
             units, width = [], 64 * 2**number
             for place in range(depth):
                 stride = 2 if number and not place else 1
+                first, second = (stride, 1) if keras else (1, stride)
                 if bottleneck:
-                    layers = ((1, width, 1), (3, width, stride), (1, 4 * width, 1))
+                    layers = ((1, width, first), (3, width, second), (1, 4 * width, 1))
                 else:
                     layers = ((3, width, stride), (3, width, 1))
-                units.append(Residual(channels, layers))
+                units.append(Residual(channels, layers, norm))
                 channels = layers[-1][1]
             stages.append(nn.Sequential(*units))
         self.stages = nn.Sequential(*stages)
@@ -297,3 +325,70 @@ class ResNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         x = F.max_pool2d(F.relu(self.norm1(self.conv1(images))), 3, 2, 1)
         return self.head(self.stages(x).mean((2, 3)))
+
+
+class PreActivation(nn.Module):
+    """Batch norm and ReLU before each of 1x1, 3x3 and 1x1, and nothing after the sum."""
+
+    def __init__(self, channels: int, width: int, *, stride: int, projection: bool) -> None:
+        super().__init__()
+        out = 4 * width
+        self.norms = nn.ModuleList([_keras_resnet_norm(n) for n in (channels, width, width)])
+        self.convs = nn.ModuleList(
+            [
+                nn.Conv2d(channels, width, 1, bias=False),
+                nn.Conv2d(width, width, 3, stride, 1, bias=False),
+                nn.Conv2d(width, out, 1),
+            ]
+        )
+        self.stride, self.projection = stride, projection
+        if projection:
+            self.skip = nn.Conv2d(channels, out, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inputs = x
+        for number, (norm, conv) in enumerate(zip(self.norms, self.convs, strict=True)):
+            x = F.relu(norm(x))
+            if number == 0 and self.projection:
+                inputs = self.skip(x)
+            x = conv(x)
+        return x + (inputs if self.projection else inputs[:, :, :: self.stride, :: self.stride])
+
+
+class ResNetV2(nn.Module):
+    """ResNet-50 V2 as Keras has it: a stage strides in its last unit, the last stage nowhere."""
+
+    def __init__(self, depths: tuple[int, ...] = (3, 4, 6, 3)) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3)
+        stages, channels = [], 64
+        for number, depth in enumerate(depths):
+            units, width = [], 64 * 2**number
+            for place in range(depth):
+                stride = 2 if place == depth - 1 and number < len(depths) - 1 else 1
+                unit = PreActivation(channels, width, stride=stride, projection=place == 0)
+                units.append(unit)
+                channels = 4 * width
+            stages.append(nn.Sequential(*units))
+        self.stages = nn.Sequential(*stages)
+        self.norm = _keras_resnet_norm(channels)
+        self.head = Head(channels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.max_pool2d(F.pad(self.conv1(images), (1, 1, 1, 1)), 3, 2)
+        return self.head(F.relu(self.norm(self.stages(x))).mean((2, 3)))
+
+
+class SmallCnn(nn.Module):
+    """Two convolutions and two dense layers, for images of `side` px."""
+
+    def __init__(self, side: int = 160) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([nn.Conv2d(a, b, 3, padding=1) for a, b in ((3, 16), (16, 32))])
+        self.head = Head((side // 4) ** 2 * 32, (64,), leak=0.0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images
+        for conv in self.convs:
+            x = F.max_pool2d(F.relu(conv(x)), 2)
+        return self.head(_flat(x))
