@@ -8,17 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from benchmarks.speed import networks, roofline, sides, turns
-    from benchmarks.speed.page import page, table, write
-else:
-    import networks
-    import roofline
-    import sides
-    import turns
-    from page import page, table, write
+import networks
+import roofline
+import sides
+import turns
+from page import page, table, write
 
 BATCHES = [32, 64, 128, 256, 512]  # images, on an accelerator
 CPU_BATCH = {"meso4": 32}  # images; others: 8

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from extract import RESULTS, portraits, render  # type: ignore[import-not-found]  # beside this file
+from extract import RESULTS, portraits, render
 
 from dfbench.errors import UserError
 from dfbench.faces.clip import CropRecipe

@@ -15,17 +15,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from benchmarks.speed import compare, forms, networks, roofline, sides, turns
-else:
-    import compare
-    import forms
-    import networks
-    import roofline
-    import sides
-    import turns
+import compare
+import forms
+import networks
+import roofline
+import sides
+import turns
 
 CROP = 256  # px, of prepared faces
 TARGET = 1.3

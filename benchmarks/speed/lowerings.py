@@ -21,20 +21,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import sides
+import turns
+from forms import FORMS, Use, call_of, error, inputs_of, uses
+from page import RESULTS, page, table, write
 
 from dfbench.errors import UserError
 from dfbench.models.registry import check_name
-
-if TYPE_CHECKING:
-    from benchmarks.speed import sides, turns
-    from benchmarks.speed.forms import FORMS, Use, call_of, error, inputs_of, uses
-    from benchmarks.speed.page import RESULTS, page, table, write
-else:
-    import sides
-    import turns
-    from forms import FORMS, Use, call_of, error, inputs_of, uses
-    from page import RESULTS, page, table, write
 
 MODELS = ["xception", "midway_xception", "resnet50v1_5", "resnet34", "meso4"]
 WHAT = ("all", "value")  # with all gradients; that of training comes first, time may be up

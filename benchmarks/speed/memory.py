@@ -24,22 +24,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from made_up import made_up, peak_mib
+from page import RESULTS, Limit, limits_table, page, table, write
 
 from dfbench.config import DataConfig, ModelConfig, RunConfig, ScoringConfig, TrainingConfig
 from dfbench.data.spec import parse_spec
 from dfbench.workflow.places import Places
-
-if TYPE_CHECKING:
-    from benchmarks.speed.made_up import made_up, peak_mib
-    from benchmarks.speed.page import RESULTS, Limit, limits_table, page, table, write
-else:
-    from made_up import made_up, peak_mib
-    from page import RESULTS, Limit, limits_table, page, table, write
 
 MOST_GIB = 2.0  # more than at the small size
 SIDE = 64  # px of a crop
@@ -326,9 +320,8 @@ def main(given: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    sizes = {"nargs": 2, "type": int, "metavar": ("SMALL", "LARGE")}
-    parser.add_argument("--crops", default=[6_400, 200_000], **sizes)
-    parser.add_argument("--rows", default=[50_000, 5_000_000], **sizes)
+    for name, sizes in (("--crops", [6_400, 200_000]), ("--rows", [50_000, 5_000_000])):
+        parser.add_argument(name, nargs=2, type=int, metavar=("SMALL", "LARGE"), default=sizes)
     parser.add_argument("--workers", type=int, default=2, help="processes that decode; 0: threads")
     parser.add_argument(
         "--work", type=Path, help="folder of what is made up; default: the system's"

@@ -14,14 +14,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from sides import COMPILED, OURS, Setup
 
 from dfbench.results.environment import usable_cores
-
-if TYPE_CHECKING:
-    from benchmarks.speed.sides import COMPILED, OURS, Setup
-else:
-    from sides import COMPILED, OURS, Setup
 
 NETWORKS = Path(__file__).resolve().parents[2] / "tests" / "parity" / "torch_networks.py"
 # Of each model: its class among the PyTorch builds of the tests, and the arguments.

@@ -1,7 +1,6 @@
 """What the tables of the scripts beside this file share: where, with what and when they were made.
 
-Scripts import it by its name, since a script's own folder comes first among modules; mypy knows it
-as a part of the checkout.
+Scripts import it by its name, since a script's own folder comes first among modules.
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from made_up import made_up, peak_mib
+from page import RESULTS, Limit, limits_table, page, table, write
 
 from dfbench.config import DataConfig
 from dfbench.data.audit import find_overlap
@@ -27,13 +29,6 @@ from dfbench.data.pipeline import train_batches
 from dfbench.data.prepare import prepare
 from dfbench.data.spec import parse_spec
 from dfbench.data.view import split_view
-
-if TYPE_CHECKING:
-    from benchmarks.speed.made_up import made_up, peak_mib
-    from benchmarks.speed.page import RESULTS, Limit, limits_table, page, table, write
-else:
-    from made_up import made_up, peak_mib
-    from page import RESULTS, Limit, limits_table, page, table, write
 
 PARTS, SIDE = 50, 16  # folders of the download; px of a made-up crop
 MOST_GROWTH = 2.0  # of seconds a clip, from the smallest size to the largest

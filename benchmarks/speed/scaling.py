@@ -10,6 +10,7 @@ Nothing need be said on a machine with accelerators. With `--cpu-devices N` the 
 devices, which share its cores: there efficiency is no news, and the losses are.
 """
 
+# mypy: disallow-untyped-calls=False
 from __future__ import annotations
 
 import argparse
@@ -19,10 +20,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
+from page import RESULTS, Limit, limits_table, page, table, write
 
 from dfbench.config import AugmentConfig, ModelConfig, OptimConfig, RunConfig, TrainingConfig
 from dfbench.errors import UserError
@@ -30,11 +32,6 @@ from dfbench.paths import compile_cache_dir, slug
 from dfbench.train.parallel import enable_compile_cache, pmap_train_step
 from dfbench.train.state import TrainState, build_networks, create_state
 from dfbench.train.step import make_train_step
-
-if TYPE_CHECKING:
-    from benchmarks.speed.page import RESULTS, Limit, limits_table, page, table, write
-else:
-    from page import RESULTS, Limit, limits_table, page, table, write
 
 MOST_APART = 1e-5  # of a loss to that of one device, over the larger of it and 1
 STEPS = 5  # whose losses are compared

@@ -17,20 +17,15 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
+
+import forms
+import roofline
+from page import RESULTS
+from turns import Answer, Side, Worker, serve
 
 from dfbench.errors import UserError
 from dfbench.models.registry import check_name
-
-if TYPE_CHECKING:
-    from benchmarks.speed import forms, roofline
-    from benchmarks.speed.page import RESULTS
-    from benchmarks.speed.turns import Answer, Side, Worker, serve
-else:
-    import forms
-    import roofline
-    from page import RESULTS
-    from turns import Answer, Side, Worker, serve
 
 DFBENCH = "dfbench"
 COMPILED = "compiled"

@@ -15,17 +15,14 @@ benchmarks/speed/results.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from benchmarks.speed import compare, forms, networks, roofline, sides, turns
-else:
-    import compare
-    import forms
-    import networks
-    import roofline
-    import sides
-    import turns
+import compare
+import forms
+import networks
+import roofline
+import sides
+import turns
 
 TARGETS = {
     ("train", "xception"): 1.3,
