@@ -24,6 +24,7 @@ class EncodedFaces:
     """
 
     def __init__(self, folder: Path | str, split: str) -> None:
+        self._folder = Path(folder)
         builder = tfds.builder_from_directory(folder)
         raw = tfds.decode.DeserializeMethod.RAW_BYTES
         self._records = builder.as_data_source(split, deserialize_method=raw)
@@ -37,9 +38,14 @@ class EncodedFaces:
         return self.frames([position])[0][0]
 
     def frames(self, positions: Sequence[int]) -> list[tuple[bytes, ...]]:
-        """Return crops, each with the frame before behind, where that was prepared."""
-        # One by one: to read several at once, TFDS starts threads, which takes longer.
-        return [self._images(self._records[position]) for position in positions]
+        """Return crops, each with the frame before behind, where that was prepared.
+
+        Raises:
+          OSError: the disk refuses it; the error names the dataset's folder.
+        """
+        with naming(self._folder):
+            # One by one: to read several at once, TFDS starts threads, which takes longer.
+            return [self._images(self._records[position]) for position in positions]
 
     def _images(self, record: bytes) -> tuple[bytes, ...]:
         features = tf_example_pb2.Example.FromString(record).features.feature

@@ -20,6 +20,13 @@ POLL = 30  # seconds
 SPOT = "cloud.google.com/gke-spot"  # label and taint
 PAGES = "leaderboard"
 
+# A Job that fails ends its JobSet: where cells failed (3), which the log names, that would stop the
+# trainings of the other slices. The shell passes on that the pod is to end.
+SHARED = (
+    'trap \'kill -TERM "$p"\' TERM; {script} & p=$!; wait "$p"; s=$?; '
+    '[ "$s" -le 128 ] || {{ wait "$p"; s=$?; }}; [ "$s" = 3 ] || exit "$s"'
+)
+
 _TOPOLOGY = re.compile(r"[1-9][0-9]*(x[1-9][0-9]*){1,2}")
 
 
@@ -263,10 +270,8 @@ def _together(work: Work, s: Kubernetes, training: Job) -> list[Job]:
             f"--coordinator {work.name}-{first_pod}.{work.name}:{PORT} "
             f'--processes {s.processes} --process "$JOB_COMPLETION_INDEX"'
         )
-        # A Job that fails ends its JobSet: where cells failed, which the log names, that would stop
-        # the trainings of the other slices.
         shared = work.parts > 1 and not s.plain
-        script = f"{script} || test $? = 3" if shared else f"exec {script}"
+        script = SHARED.format(script=script) if shared else f"exec {script}"
         jobs.append(
             replace(
                 training,

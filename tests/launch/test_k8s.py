@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from jsonschema import ValidationError
 from support.jobset import check_jobset
 from support.launch import Fakes, Launch, Refused
 from support.shell import HOSTILE, check_script
+
+from dfbench.signals import STOPPED
 
 BASE = ("k8s", "--protocol", "tiny", "--image", "registry/dfbench:1")
 CLAIM = ("--pvc", "files")
@@ -156,6 +159,15 @@ def test_several_slices_share_the_trainings(launch: Launch, fakes: Fakes) -> Non
     options = dict(zip(argv[-8::2], argv[-7::2], strict=True))
     assert options["--part"] == "3/3"
     assert options["--coordinator"] == "dfbench-tiny-1-train-2-0.dfbench-tiny-1:29400"
+    only = container(train)
+    command = [expanded(word, {}) for word in (*only["command"], *only["args"])]
+    for status in (0, 2, STOPPED):  # which the policy of the pods knows
+        fakes.add("dfbench", status=status)
+        assert fakes.run(*command, JOB_INDEX="0", JOB_COMPLETION_INDEX="0").returncode == status
+    fakes.add("dfbench", sleep=100)
+    ends = ("timeout", "--foreground", "--preserve-status", "2")
+    done = fakes.run(*ends, *command, JOB_INDEX="0", JOB_COMPLETION_INDEX="0")
+    assert done.returncode == 128 + signal.SIGTERM  # of dfbench, to which the shell has passed it
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -18,6 +18,7 @@ from workflow.conftest import Trained
 
 from dfbench.config import write_toml
 from dfbench.data.prepared import is_finished, load_prepared, write_frames, write_manifest
+from dfbench.data.records import EncodedFaces
 from dfbench.data.spec import parse_spec
 from dfbench.errors import UserError
 from dfbench.eval.scores import read_scores, write_scores
@@ -173,6 +174,22 @@ def test_an_evaluation_that_a_disk_breaks_off_is_made_again(
     card, path = evaluate(folder, spec, places)
     assert card.metrics == trained.across[0].metrics
     assert [verdict.good for verdict in verify([path])] == [True]
+
+
+def test_data_that_are_gone_are_named_and_not_the_results(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(faces: EncodedFaces, record: bytes) -> tuple[bytes, ...]:
+        raise RuntimeError("Reading failed: Stale file handle [reading record 7]")
+
+    shutil.copytree(trained.folder, tmp_path / trained.folder.name)
+    places = dataclasses.replace(trained.places, runs_dir=tmp_path)
+    spec = trained.across[0].cell.eval
+    (data,) = prepare_spec(spec, trained.config.data, places)
+    with monkeypatch.context() as patch:
+        patch.setattr(EncodedFaces, "_images", gone)
+        with pytest.raises(UserError, match=rf"^{data.folder}: Stale file handle; look after"):
+            evaluate(tmp_path / trained.folder.name, spec, places, overwrite=True)
 
 
 def test_preparing_goes_on_when_there_is_room_again(tmp_path: Path) -> None:
