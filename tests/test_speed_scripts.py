@@ -287,6 +287,7 @@ def test_the_form_that_wins_is_the_fastest_over_all_uses(script: Callable[[str],
 
 # What a machine that only measures does not have.
 ABSENT = ("tensorflow_datasets", "grain", "array_record", "mediapipe", "tensorflow", "cv2", "av")
+ABSENT += ("simplejpeg", "dlib")
 ELSEWHERE = """
 import sys
 for name in {absent!r}:
