@@ -120,7 +120,8 @@ def check_pages(data: bytes, folder: Path) -> None:
     assert "<script" not in page
     assert "](javascript" not in page
     assert all(c.isprintable() or c == "\n" for c in page)
-    assert matrix_text([stored.card])
+    text = matrix_text([stored.card])
+    assert all(c.isprintable() or c == "\n" for c in text)
     assert len(leaderboard_csv([stored], folder).splitlines()) >= 2
     (folder / SCORES_FILE).write_bytes(_tables()[0])
     assert all(group.standings for group in standings([scored(stored)], resamples=20))
