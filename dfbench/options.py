@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from dfbench import config, processes
 from dfbench.degradations import parse_degradations
-from dfbench.errors import UserError, nearest
+from dfbench.errors import UserError, nearest, one_line
 from dfbench.paths import default_data_dir
 from dfbench.protocols import find_protocol, read_protocol
 from dfbench.storage.url import place
@@ -40,6 +41,29 @@ def data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", type=int, default=0, metavar="N", help="processes (default: cores)"
     )
+    parser.add_argument(
+        "--clip-timeout",
+        type=_seconds,
+        default=600.0,
+        metavar="S",
+        help="give a raw file up that has shown no progress for so many seconds (default: 600), or "
+        "is not done after 24 times as many",
+    )
+
+
+def _seconds(text: str) -> float:
+    """Return a time above 0.
+
+    Raises:
+      ArgumentTypeError: it is something else.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{one_line(text)}': seconds, more than 0")
+    return value
 
 
 def setting_options(parser: argparse.ArgumentParser) -> None:

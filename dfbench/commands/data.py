@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING
 
 from dfbench import config, options
-from dfbench.commands.setup import folder_of, make_reporter, places_of, start
+from dfbench.commands.setup import folder_of, limits_of, make_reporter, places_of, start
 from dfbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def prepare(args: argparse.Namespace) -> None:
         print(prepared_text(prepared))
 
 
-def _extraction(args: argparse.Namespace) -> Extract:
-    """Return the function that finds the faces.
+def _extraction(args: argparse.Namespace) -> Extract | None:
+    """Return the function that finds the faces; None: the one of this machine.
 
     Raises:
       UserError: no Apache Beam, or options that it does not have.
@@ -40,12 +40,10 @@ def _extraction(args: argparse.Namespace) -> Extract:
     if args.runner == "beam":
         from dfbench.faces.beam import beam_extraction
 
-        return beam_extraction(args.beam_option)
+        return beam_extraction(args.beam_option, limits_of(args))
     if args.beam_option:
         raise UserError("--beam-option needs --runner beam")
-    from dfbench.faces.extract import extract_clips
-
-    return extract_clips
+    return None
 
 
 def doctor(args: argparse.Namespace) -> None:

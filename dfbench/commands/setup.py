@@ -20,6 +20,7 @@ from dfbench.progress import SILENT, Reporter, bar
 from dfbench.storage.url import Url, shown
 
 if TYPE_CHECKING:
+    from dfbench.faces.worker import Limits
     from dfbench.storage.mirror import Mirror
     from dfbench.workflow.places import Places
 
@@ -37,9 +38,17 @@ def places_of(args: argparse.Namespace) -> Places:
         runs_dir=runs_mirror.stage.files if runs_mirror else runs,
         detector_model=args.detector_model,
         jobs=args.jobs,
+        limits=limits_of(args),
         data_mirror=data_mirror,
         runs_mirror=runs_mirror,
     )
+
+
+def limits_of(args: argparse.Namespace) -> Limits:
+    """Return when a raw file is given up."""
+    from dfbench.faces.worker import Limits
+
+    return Limits(still_s=args.clip_timeout, whole_s=24 * args.clip_timeout)
 
 
 def print_place(places: Places) -> None:

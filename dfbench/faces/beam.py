@@ -13,8 +13,6 @@ import os
 import pickle
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,13 +25,14 @@ from dfbench.faces.detect import DetectorChoice
 from dfbench.faces.extract import (
     Extract,
     Task,
-    crashed,
-    open_pool,
+    given_up,
+    open_worker,
     plan,
-    work,
+    starting,
     write_shard,
-    write_whole,
 )
+from dfbench.faces.worker import DEFAULT, END_S, Limits, Lost, Worker
+from dfbench.files import write_bytes
 from dfbench.progress import Progress
 
 
@@ -63,12 +62,13 @@ LOOK_S = 2.0  # between two looks at how many shards there are
 REFUSED = "dfbench-refused"  # namespace of counters: how often the system refused a write, by errno
 
 
-def beam_extraction(options: Sequence[str]) -> Extract:
+def beam_extraction(options: Sequence[str], limits: Limits = DEFAULT) -> Extract:
     """Return `extract_clips` as a pipeline.
 
     Args:
       options: Beam's own, as `KEY=VALUE`, or `KEY` for those without a value; without `runner`
         the pipeline runs on this machine.
+      limits: when a clip is given up.
 
     Raises:
       UserError: Beam has no such option.
@@ -78,11 +78,12 @@ def beam_extraction(options: Sequence[str]) -> Extract:
     given, known = (parsed.get_all_options(retain_unknown_options=u) for u in (True, False))
     if unknown := sorted(given.keys() - known.keys()):
         raise UserError(f"--beam-option: Beam has no option '{unknown[0]}'")
-    return functools.partial(_extract, flags)
+    return functools.partial(_extract, flags, limits)
 
 
 def _extract(
     flags: Sequence[str],
+    limits: Limits,
     clips: Sequence[Clip],
     recipe: CropRecipe,
     shard_dir: Path,
@@ -108,7 +109,8 @@ def _extract(
             for wave in waves:
                 write_plan(plan_file, [_absolute(task) for task in wave])
                 if wave:
-                    _run(plan_file, len(wave), recipe, detector, _with_defaults(flags, jobs))
+                    function = _ExtractFn(plan_file, recipe, detector, limits)
+                    _run(plan_file, len(wave), function, _with_defaults(flags, jobs))
     finally:
         plan_file.unlink(missing_ok=True)
     if missing := [task.clip for task in todo if not task.shard.is_file()]:
@@ -128,7 +130,7 @@ def write_plan(path: Path, tasks: Sequence[Task]) -> None:
     """Write tasks so that a worker reads the one that it is to do, and not the 100,000 others."""
     records = [pickle.dumps(task) for task in tasks]
     starts = np.cumsum([8 * (len(records) + 1), *map(len, records)], dtype=np.int64)
-    write_whole(path, starts.tobytes() + b"".join(records))
+    write_bytes(path, starts.tobytes() + b"".join(records))
 
 
 def read_task(path: Path, number: int) -> Task:
@@ -152,9 +154,7 @@ def _with_defaults(flags: Sequence[str], jobs: int) -> list[str]:
     ]
 
 
-def _run(
-    plan_file: Path, count: int, recipe: CropRecipe, detector: DetectorChoice, flags: list[str]
-) -> None:
+def _run(plan_file: Path, count: int, function: _ExtractFn, flags: list[str]) -> None:
     try:
         with beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
             (
@@ -162,7 +162,7 @@ def _run(
                 # Not the clips: a job's description may be some MB at most, and 100,000 are more.
                 | "number the clips" >> beam.Create(range(count))
                 | "spread" >> beam.Reshuffle()
-                | "extract" >> beam.ParDo(_ExtractFn(plan_file, recipe, detector))
+                | "extract" >> beam.ParDo(function)
             )
         refused = _refused(pipeline.result)
     except Exception as error:
@@ -184,23 +184,21 @@ def _refused(result: Any) -> list[int]:
 class _ExtractFn(beam.DoFn):  # type: ignore[misc]
     """Writes the shards of clips, each in a process of its own that a bad file may take down."""
 
-    def __init__(self, plan_file: Path, recipe: CropRecipe, detector: DetectorChoice) -> None:
+    def __init__(
+        self, plan_file: Path, recipe: CropRecipe, detector: DetectorChoice, limits: Limits
+    ) -> None:
         self._plan_file, self._recipe, self._detector = plan_file, recipe, detector
-        self._pool: ProcessPoolExecutor | None = None
+        self._limits = limits
+        self._worker: Worker[Task, None] | None = None
         self._refused = False
 
     def setup(self) -> None:
-        """Look for the plan, and load the detector once for all clips of this worker."""
+        """Look for the plan."""
         if not self._plan_file.is_file():
             raise UserError(
                 f"{self._plan_file.parent}: a worker does not see this folder: --data-dir must be "
                 "on a file system that all workers share"
             )
-        self._open()
-
-    def _open(self) -> ProcessPoolExecutor:
-        self._pool = open_pool(1, self._recipe, self._detector)
-        return self._pool
 
     def process(self, number: int) -> None:
         """Write the shard of one clip, unless an earlier try did, or the disk is full."""
@@ -208,28 +206,28 @@ class _ExtractFn(beam.DoFn):  # type: ignore[misc]
             return
         task = read_task(self._plan_file, number)
         try:
-            # The first death may not be the file's fault: no memory.
-            if not (task.shard.is_file() or self._works(task) or self._works(task)):
-                write_shard(task.shard, crashed(task.clip))
+            lost = None if task.shard.is_file() else self._work(task)
+            if lost is not None and lost.again:  # it may not be the file's fault: no memory
+                lost = self._work(task)
+            if lost is not None:
+                write_shard(task.shard, given_up(task.clip, lost))
         except OSError as error:  # to raise it here would be to try again
             self._refused = True
             Metrics.counter(REFUSED, str(error.errno)).inc()
 
-    def _works(self, task: Task) -> bool:
-        """Write a shard; False if the process died of it."""
-        pool = self._pool or self._open()
-        try:
-            pool.submit(work, task).result()
-        except BrokenProcessPool:
-            self.teardown()
-            return task.shard.is_file()
-        return True
+    def _work(self, task: Task) -> Lost | None:
+        """Write a shard; return what was lost, if there is none."""
+        if self._worker is None or not self._worker.alive:
+            self._worker = open_worker(self._recipe, self._detector, self._limits)
+        with starting(self._detector):
+            found = self._worker.call(task)
+        return found if isinstance(found, Lost) and not task.shard.is_file() else None
 
     def teardown(self) -> None:
         """End the process."""
-        if self._pool is not None:
-            self._pool.shutdown()
-        self._pool = None
+        if self._worker is not None:
+            self._worker.close(END_S)
+        self._worker = None
 
 
 @contextlib.contextmanager

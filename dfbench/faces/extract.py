@@ -5,37 +5,26 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import multiprocessing
 import os
-import socket
-import threading
-from collections import deque
-from collections.abc import Mapping, Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    wait,
-)
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import msgspec
 
 from dfbench.errors import UserError
 from dfbench.faces.clip import Clip, ClipResult, CropRecipe
 from dfbench.faces.detect import DetectorChoice, load_detector
-from dfbench.faces.face import Detector
+from dfbench.faces.face import Detector, Face
+from dfbench.faces.images import RGB
 from dfbench.faces.one_clip import extract_clip
+from dfbench.faces.video import one_thread
+from dfbench.faces.worker import DEFAULT, Limits, Lost, StartError, Worker, beat, work_off
+from dfbench.files import write_bytes
 from dfbench.progress import Progress
 
 CRASHED = "the decoder or the detector crashed on this file"
-
-AHEAD = 2  # clips that wait or are in work for each process
 
 
 @dataclass(frozen=True)
@@ -71,11 +60,13 @@ def extract_clips(
     detector: DetectorChoice,
     jobs: int = 0,
     progress: Progress | None = None,
+    limits: Limits = DEFAULT,
 ) -> list[Path]:
     """Find and crop the faces of all clips; return one shard file a clip, in their order.
 
     Shards are written whole or not at all, and those that are there are kept: a killed call goes on
-    where it was. A file that takes its process down costs itself, not the others.
+    where it was. A file that takes its process down, or on which nothing happens any more, costs
+    itself, not the others.
 
     Args:
       clips: what to decode.
@@ -84,6 +75,7 @@ def extract_clips(
       detector: of `resolve_detector`.
       jobs: processes; 0: one a core.
       progress: called with the number of finished clips.
+      limits: when a clip is given up, and how much memory each process may fill.
 
     Raises:
       UserError: the detector cannot be loaded.
@@ -91,21 +83,19 @@ def extract_clips(
     """
     shards, *waves = plan(clips, recipe, shard_dir)
     counter = _Counter(len(clips) - sum(len(wave) for wave in waves), len(clips), progress)
-    jobs = jobs or os.cpu_count() or 1
+    run = functools.partial(_run, recipe=recipe, detector=detector, limits=limits)
     for wave in waves:
-        todo = deque(wave)
-        while todo:
-            # The pool died: one of these was the cause. Each gets a process of its own.
-            suspects = _run(todo, recipe, detector, jobs, counter)
-            with ThreadPoolExecutor(jobs) as threads:
-                alone = functools.partial(_dies_alone, recipe=recipe, detector=detector)
-                dead = list(threads.map(alone, suspects))
-            if any(dead):
-                _require_start(recipe, detector)
-            for task, died in zip(suspects, dead, strict=True):
-                if died:
-                    write_shard(task.shard, crashed(task.clip))
-                counter.add()
+        suspects = []
+        with contextlib.closing(run(wave, jobs or os.cpu_count() or 1)) as done:
+            for task, lost in done:
+                if lost is not None and lost.again:
+                    suspects.append(task)
+                else:
+                    _end(task, lost, counter)
+        # The first death may not be the file's fault: no memory. Now nothing else runs.
+        with contextlib.closing(run(suspects, 1)) as done:
+            for task, lost in done:
+                _end(task, lost, counter)
     return shards
 
 
@@ -131,9 +121,10 @@ def plan(
     return shards, first, second
 
 
-def crashed(clip: Clip) -> ClipResult:
-    """Return the result of a clip on which a process of its own died."""
-    return ClipResult(video=clip.video, wanted=1, crops=(), reason=CRASHED)
+def given_up(clip: Clip, lost: Lost) -> ClipResult:
+    """Return the result of a clip of which nothing came."""
+    reason = f"{CRASHED} ({lost.reason})" if lost.again else f"given up: {lost.reason}"
+    return ClipResult(video=clip.video, wanted=1, crops=(), reason=reason)
 
 
 class _Counter:
@@ -146,73 +137,51 @@ class _Counter:
             self._progress(self._done, self._total)
 
 
+def _end(task: Task, lost: Lost | None, counter: _Counter) -> None:
+    """Count a task; where nothing came of it, write that down."""
+    if lost is not None:
+        write_shard(task.shard, given_up(task.clip, lost))
+    counter.add()
+
+
 def _run(
-    todo: deque[Task],
+    tasks: Sequence[Task],
+    jobs: int,
+    *,
     recipe: CropRecipe,
     detector: DetectorChoice,
-    jobs: int,
-    counter: _Counter,
-) -> list[Task]:
-    """Work off the tasks in a pool, until none is left or a process dies.
+    limits: Limits,
+) -> Generator[tuple[Task, Lost | None], None, None]:
+    """Work off tasks; yield each as it comes to its end, with what was lost if there is no shard.
 
-    Then return those that may have been the cause. Few wait in the pool at a time, so these are
-    few too, whatever is still to do.
+    Raises:
+      UserError: a process dies without a clip: then no clip is to blame.
     """
-    if not todo:
-        return []
-    with open_pool(min(jobs, len(todo)), recipe, detector) as pool:
-        futures: dict[Future[None], Task] = {}
-        try:
-            while todo or futures:
-                while todo and len(futures) < AHEAD * jobs:
-                    futures[pool.submit(work, todo[0])] = todo[0]
-                    todo.popleft()
-                for future in wait(futures, return_when=FIRST_COMPLETED).done:
-                    future.result()
-                    del futures[future]
-                    counter.add()
-        except BrokenProcessPool:
-            return _lost(futures, counter)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # waits for the clips in work alone
-            raise
-    return []
-
-
-def _lost(futures: Mapping[Future[None], Task], counter: _Counter) -> list[Task]:
-    """Return the tasks of a pool that died that left no shard."""
-    wait(futures)
-    lost = [task for task in futures.values() if not task.shard.is_file()]
-    for _ in range(len(futures) - len(lost)):
-        counter.add()
-    return lost
-
-
-def _dies_alone(task: Task, recipe: CropRecipe, detector: DetectorChoice) -> bool:
-    """Work on a clip in a process of its own; return whether that died."""
-    return bool(_run(deque([task]), recipe, detector, 1, _Counter(0, 1, None)))
-
-
-def _require_start(recipe: CropRecipe, detector: DetectorChoice) -> None:
-    """Raise UserError where a process dies without a clip: then no clip is to blame."""
-    with open_pool(1, recipe, detector) as pool:
-        try:
-            pool.submit(os.getpid).result()
-        except BrokenProcessPool:
-            raise UserError(
-                f"the detector {detector.name} takes its process down while it is loaded, before "
-                "any clip; --verbose shows what its libraries say, --detector takes another one"
-            ) from None
-
-
-def open_pool(processes: int, recipe: CropRecipe, detector: DetectorChoice) -> ProcessPoolExecutor:
-    """Return a pool whose processes have loaded the detector and take `work`."""
-    return ProcessPoolExecutor(
-        processes,
-        mp_context=multiprocessing.get_context("spawn"),  # a fork of a threaded process may hang
-        initializer=_start_worker,
-        initargs=(recipe, detector),
+    done = work_off(
+        tasks, work, start=_start_worker, arguments=(recipe, detector), jobs=jobs, limits=limits
     )
+    with contextlib.closing(done), starting(detector):
+        for task, found in done:
+            lost = isinstance(found, Lost) and not task.shard.is_file()
+            yield task, found if lost else None
+
+
+@contextlib.contextmanager
+def starting(detector: DetectorChoice) -> Iterator[None]:
+    """Raise UserError where a process dies before its first clip."""
+    try:
+        yield
+    except StartError as error:
+        raise UserError(
+            f"the detector {detector.name} takes its process down while it is loaded, before "
+            f"any clip ({error.how}); --verbose shows what its libraries say, --detector takes "
+            "another one"
+        ) from None
+
+
+def open_worker(recipe: CropRecipe, detector: DetectorChoice, limits: Limits) -> Worker[Task, None]:
+    """Return a process that loads the detector and does `work`."""
+    return Worker(work, _start_worker, (recipe, detector), limits)
 
 
 # --- in the worker --------------------------------------------------------------------------------
@@ -222,26 +191,18 @@ _state: tuple[CropRecipe, Detector] | None = None
 
 def _start_worker(recipe: CropRecipe, detector: DetectorChoice) -> None:
     global _state
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    if os.environ.get("DFBENCH_VERBOSE") != "1":
-        # MediaPipe's and FFmpeg's C++ lines go to the file descriptor, past every setting.
-        silent = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silent, 2)
-        os.close(silent)
-    cv2.setNumThreads(1)  # the clips are the parallel part
-    _state = (recipe, load_detector(detector))
+    one_thread()
+    find = load_detector(detector)
 
+    def find_and_beat(image: RGB) -> list[Face]:
+        beat()
+        return find(image)
 
-def _end_with_parent() -> None:
-    """End this process when the one that started it is killed: it would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    _state = (recipe, find_and_beat)
 
 
 def work(task: Task) -> None:
-    """Write the shard of a clip, in a process of a pool of `open_pool`."""
+    """Write the shard of a clip, in a process that `_start_worker` has made ready."""
     assert _state is not None
     original = read_shard(task.original) if task.original else None
     write_shard(task.shard, extract_clip(task.clip, *_state, original=original))
@@ -260,24 +221,7 @@ def write_shard(path: Path, result: ClipResult) -> None:
     Raises:
       OSError: it cannot be written.
     """
-    write_whole(path, msgspec.msgpack.encode(result))
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all, whoever else writes it.
-
-    Raises:
-      OSError: it cannot be written; the error names the file.
-    """
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        error.filename = str(path)  # a full disk's error names none
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    write_bytes(path, msgspec.msgpack.encode(result))
 
 
 def read_shard(path: Path) -> ClipResult:

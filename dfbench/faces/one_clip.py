@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+import cv2
 import numpy as np
 
 from dfbench.errors import UserError
@@ -23,13 +26,20 @@ from dfbench.faces.crop import (
 from dfbench.faces.detect import has_eyes
 from dfbench.faces.face import Detector, Face
 from dfbench.faces.hashing import content_hash, difference_hash
-from dfbench.faces.images import RGB, UnreadableError, is_image, read_image
+from dfbench.faces.images import RGB, UnreadableError, is_image, no_memory, read_image, reason
 from dfbench.faces.self_blend import self_blend
 from dfbench.faces.video import Frame, read_frames
 
 NO_FACE = "no face found"
 UNDECODABLE = "cannot decode"
 ALONE = "no other frame beside it"
+TOO_MUCH = "it takes more memory than one clip may"
+# What the system says of a disk or of the machine, and not of one file.
+_NOT_THE_FILE = frozenset(
+    number
+    for name in ("EIO", "ESTALE", "ENODEV", "ENXIO", "ENOTCONN", "EHOSTDOWN", "EREMOTEIO", "ENFILE")
+    if (number := getattr(errno, name, None))
+)
 NEAR_S = 0.5  # how far a frame of the original may be for its box to be used
 
 
@@ -40,56 +50,115 @@ def extract_clip(
 
     With `original`, frames are cut where those of that clip were, if they are of the same size.
     Where the recipe wants the frame before, what is done to a frame is done to both.
+
+    Raises:
+      OSError: the folder of the file is gone, or its disk fails: no fault of one file.
     """
-    still = is_image(clip.path)
-    wanted = 1 if still else recipe.frames * (recipe.real_oversample if not clip.label else 1)
+    wanted = 1
+    if not is_image(clip.path):
+        wanted = recipe.frames * (recipe.real_oversample if not clip.label else 1)
     try:
-        frames = (
-            [Frame(0, 0.0, read_image(clip.path))]
-            if still
-            else read_frames(clip.path, wanted, recipe.policy, before=recipe.before)
-        )
-    except (UnreadableError, OSError) as error:
-        return ClipResult(video=clip.video, wanted=wanted, crops=(), reason=str(error))
-    crops, misses = [], []
+        return _extract(clip, wanted, recipe, detector, original)
+    except UnreadableError as error:
+        why = str(error)
+    except OSError as error:
+        _require_disk(clip.path, error)
+        why = reason(error)
+    except (MemoryError, cv2.error) as error:
+        if not no_memory(error):
+            raise
+        why = TOO_MUCH
+    return ClipResult(video=clip.video, wanted=wanted, crops=(), reason=why)
+
+
+def _require_disk(path: Path, error: OSError) -> None:
+    """Raise what the system says where it is not about this file alone."""
+    if error.errno in _NOT_THE_FILE:
+        error.filename = str(path)
+        raise error
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "this folder is gone", str(path.parent)) from error
+
+
+def _extract(
+    clip: Clip,
+    wanted: int,
+    recipe: CropRecipe,
+    detector: Detector,
+    original: ClipResult | None,
+) -> ClipResult:
+    frames = (
+        [Frame(0, 0.0, read_image(clip.path))]
+        if is_image(clip.path)
+        else read_frames(clip.path, wanted, recipe.policy, before=recipe.before)
+    )
+    crops: list[Crop] = []
+    misses: list[tuple[int, str]] = []
     for frame in frames:
-        if frame.image is None:
-            misses.append((frame.index, UNDECODABLE))
-            continue
-        if recipe.before and frame.before is None:
-            misses.append((frame.index, ALONE))
-            continue
-        pair = (frame.image,) if frame.before is None else (frame.image, frame.before)
-        same = _same_place(original, frame)
-        if same:
-            found = [([cut(image, same.box) for image in pair], same.box, same.score)]
-        else:
-            found = [
-                _cut_face(pair, face, clip, recipe, frame.index)
-                for face in _chosen(detector(frame.image), clip)
-            ]
+        found, miss = _found(frame, clip, recipe, detector, original)
         if not found:
-            misses.append((frame.index, NO_FACE))
+            misses.append((frame.index, miss))
         crops += [_stored(images, box, score, frame, recipe) for images, box, score in found]
-    alone = {reason for _, reason in misses} == {ALONE}
-    reason = f"{ALONE if alone else NO_FACE} in {len(frames)} frame{'s' if len(frames) > 1 else ''}"
+    why = {miss for _, miss in misses}
+    common = why.pop() if len(why) == 1 else NO_FACE
     return ClipResult(
         video=clip.video,
         wanted=len(frames),
         crops=tuple(crops),
         misses=tuple(misses),
-        reason="" if crops else reason,
+        reason="" if crops else f"{common} in {len(frames)} frame{'s' if len(frames) > 1 else ''}",
         frame_shape=next((f.image.shape[:2] for f in frames if f.image is not None), (0, 0)),
     )
+
+
+Cut = tuple[list[RGB], Box, float]  # of the frame and of the one before; square; score
+
+
+def _found(
+    frame: Frame,
+    clip: Clip,
+    recipe: CropRecipe,
+    detector: Detector,
+    original: ClipResult | None,
+) -> tuple[list[Cut], str]:
+    """Return the faces of a frame, or why there is none."""
+    if frame.image is None:
+        return [], UNDECODABLE
+    # Some streams change the size of their frames: then there is no same place.
+    other = frame.before
+    if recipe.before and (other is None or other.shape != frame.image.shape):
+        return [], ALONE
+    pair = (frame.image,) if other is None else (frame.image, other)
+    same = _same_place(original, frame)
+    if same:
+        return [([cut(image, same.box) for image in pair], same.box, same.score)], ""
+    try:
+        faces = detector(frame.image)
+    except Exception as error:  # whatever it stumbles over, in a frame of a stranger
+        if no_memory(error):
+            raise
+        return [], f"the detector failed: {reason(error)}"
+    inside = [
+        face
+        for face in faces
+        if all(_is_inside(box, frame.image) for box in (face.box, recipe_box(face.box, recipe)))
+    ]
+    found = [_cut_face(pair, face, clip, recipe, frame.index) for face in _chosen(inside, clip)]
+    return found, NO_FACE
+
+
+def _is_inside(box: Box, image: RGB) -> bool:
+    """Tell whether a box has a pixel of the frame: detectors pad what is far from square."""
+    x0, y0, x1, y1 = box
+    height, width = image.shape[:2]
+    return min(x1, width) - max(x0, 0) >= 1 and min(y1, height) - max(y0, 0) >= 1
 
 
 def _chosen(faces: Sequence[Face], clip: Clip) -> Sequence[Face]:
     return faces if clip.every_face else sorted(faces, key=lambda f: -f.area)[:1]
 
 
-def _cut_face(
-    pair: Sequence[RGB], face: Face, clip: Clip, recipe: CropRecipe, frame: int
-) -> tuple[list[RGB], Box, float]:
+def _cut_face(pair: Sequence[RGB], face: Face, clip: Clip, recipe: CropRecipe, frame: int) -> Cut:
     """Cut a face out of a frame and the one before; also return the square and the score."""
     images, box, into = _crop(pair, face, recipe)
     if clip.self_blend:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,12 +12,16 @@ import cv2
 import numpy as np
 
 from dfbench.faces.clip import FramePolicy
-from dfbench.faces.images import RGB, UnreadableError, read_image
+from dfbench.faces.images import MAX_PIXELS, RGB, UnreadableError, read_image
+from dfbench.faces.worker import beat
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"}
 )
 FOLDER_RATE = 25.0  # frames a second of a video that lies there as images
+MAX_HELD = 4 * 2**30  # bytes of decoded frames: 32 of 8K, or 160 of 4K
+# How far pixels may be from square: further off, a header is wrong; nearer, it is rounding.
+LEAST_ASPECT, MOST_ASPECT = 1.02, 4.0
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,11 @@ class Frame:
     time_s: float
     image: RGB | None  # None: this frame cannot be decoded
     before: RGB | None = None  # the frame before; None: there is none, or nobody asked
+
+
+def one_thread() -> None:
+    """Let OpenCV compute in one thread: where files are decoded, they are the parallel part."""
+    cv2.setNumThreads(1)
 
 
 def neighbour(index: int) -> int:
@@ -41,23 +51,26 @@ def read_frames(
 
     Every frame is grabbed in order and only the wanted are decoded to pictures: seeking is slower
     and lands on wrong frames in many containers. Where a file's own frame count is wrong, a second
-    pass uses the true one. Videos are turned upright as their container says.
+    pass uses the true one. Videos are shown as players do: turned upright, and with square pixels,
+    as their container says.
 
     Raises:
-      UnreadableError: the file is empty, no video, or holds no frame.
+      UnreadableError: the file is empty, no video, too large or holds no frame.
+      OSError: it cannot be read.
     """
     if path.is_dir():
         return _read_folder(path, count, policy, before)
     if path.stat().st_size == 0:
         raise UnreadableError("empty file (0 bytes)")
     with _opened(path) as capture:
-        claimed = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        rate = capture.get(cv2.CAP_PROP_FPS)
+        claimed = int(_number(capture, cv2.CAP_PROP_FRAME_COUNT))
+        rate = _number(capture, cv2.CAP_PROP_FPS)
         # Some containers claim too few frames: the first ones are asked for all the same.
         total = max(claimed, count) if policy == "first" else claimed
         wanted = frame_indices(total, count, policy, rate)
         frames, end = _decode(capture, wanted, before, to_end=policy != "first")
     if policy != "first" and end not in (0, claimed):
+        frames = []  # before there are others
         with _opened(path) as capture:
             wanted = frame_indices(end, count, policy, rate)
             frames, _ = _decode(capture, wanted, before, to_end=False)
@@ -71,11 +84,15 @@ def _read_folder(path: Path, count: int, policy: FramePolicy, before: bool) -> l
     if not files:
         raise UnreadableError("an empty folder instead of a video's frames")
 
+    held = _Held()
+
     def read(index: int) -> RGB | None:
+        beat()
         try:
-            return read_image(files[index]) if index < len(files) else None
+            image = read_image(files[index]) if index < len(files) else None
         except UnreadableError:
             return None
+        return None if image is None else held.add(image)
 
     frames = []
     for index in frame_indices(len(files), count, policy, FOLDER_RATE):
@@ -105,14 +122,72 @@ def frame_indices(total: int, count: int, policy: FramePolicy, rate: float) -> l
 
 @contextmanager
 def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    # In several threads, what a damaged file decodes to is another thing each time.
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, (cv2.CAP_PROP_N_THREADS, 1))
     try:
         if not capture.isOpened():
-            path.open("rb").close()  # no permission: this says so
+            with path.open("rb") as file:  # no permission, a lost disk: this says so
+                file.read(1)
             raise UnreadableError("not a video that can be decoded")
+        _check_size(*(_number(capture, side) for side in _SIDES))
         yield capture
     finally:
         capture.release()
+
+
+_SIDES = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+
+
+def _check_size(width: float, height: float) -> None:
+    if width * height > MAX_PIXELS:
+        raise UnreadableError(f"frames too large ({width:.0f}x{height:.0f})")
+
+
+def _number(capture: cv2.VideoCapture, what: int) -> float:
+    """Return what a header says; 0 where that is no number."""
+    value = capture.get(what)
+    return value if math.isfinite(value) else 0.0
+
+
+class _Held:
+    """Counts the bytes of frames that are held."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    def add(self, image: RGB) -> RGB:
+        """Count a frame, and return it.
+
+        Raises:
+          UnreadableError: there are too many.
+        """
+        self._bytes += image.nbytes
+        if self._bytes > MAX_HELD:
+            raise UnreadableError(f"its frames take more than {MAX_HELD >> 30} GiB of memory")
+        return image
+
+
+def _pixel_aspect(capture: cv2.VideoCapture) -> float:
+    """Return width over height of a pixel of the upright picture; 1 where that is unknown."""
+    over, under = (_number(capture, p) for p in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
+    if (
+        over <= 0
+        or under <= 0
+        or not LEAST_ASPECT <= max(over / under, under / over) <= MOST_ASPECT
+    ):
+        return 1.0
+    turned = round(_number(capture, cv2.CAP_PROP_ORIENTATION_META)) % 180 == 90
+    return under / over if turned else over / under
+
+
+def _square_pixels(image: RGB, aspect: float) -> RGB:
+    """Stretch a frame to square pixels: its shorter-looking side grows, so that nothing is lost."""
+    if aspect == 1:
+        return image
+    height, width = image.shape[:2]
+    size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+    _check_size(*size)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _decode(
@@ -124,14 +199,15 @@ def _decode(
     """
     left = {*wanted, *(neighbour(index) for index in wanted if before)}
     found: dict[int, Frame] = {}
+    aspect, held = _pixel_aspect(capture), _Held()
     index = 0
     while (to_end or left) and capture.grab():
+        beat()
         if index in left:
             left.discard(index)
-            good, image = capture.retrieve()
-            rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8) if good else None
-            time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000  # right for variable rates too
-            found[index] = Frame(index, max(time_s, 0.0), rgb)
+            image = _picture(capture, aspect, held)
+            time_s = _number(capture, cv2.CAP_PROP_POS_MSEC) / 1000  # right for variable rates too
+            found[index] = Frame(index, max(time_s, 0.0), image)
         index += 1
     frames = [found[index] for index in sorted(set(wanted)) if index in found]
     if before:
@@ -141,3 +217,13 @@ def _decode(
             for frame, other in zip(frames, others, strict=True)
         ]
     return frames, index
+
+
+def _picture(capture: cv2.VideoCapture, aspect: float, held: _Held) -> RGB | None:
+    """Return the frame that was grabbed last; None where it cannot be decoded."""
+    good, image = capture.retrieve()
+    if not good:
+        return None
+    _check_size(*image.shape[1::-1])  # streams may change it
+    rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    return held.add(_square_pixels(rgb, aspect))

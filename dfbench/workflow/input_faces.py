@@ -40,6 +40,12 @@ def extract_inputs(
         reporter.bar("finding faces", "file") as progress,
     ):
         shards = extract_clips(
-            clips, recipe, Path(folder), detector=choice, jobs=places.jobs, progress=progress
+            clips,
+            recipe,
+            Path(folder),
+            detector=choice,
+            jobs=places.jobs,
+            progress=progress,
+            limits=places.limits,
         )
         return [read_shard(shard) for shard in shards]

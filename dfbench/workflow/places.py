@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from dfbench.faces.worker import DEFAULT, Limits
 from dfbench.storage.mirror import Mirror
 
 
@@ -16,5 +17,6 @@ class Places:
     runs_dir: Path
     detector_model: Path | None = None
     jobs: int = 0  # 0: one a core
+    limits: Limits = DEFAULT  # of the processes that decode
     data_mirror: Mirror | None = None  # of the place that `data_dir` stands for
     runs_mirror: Mirror | None = None  # likewise `runs_dir`

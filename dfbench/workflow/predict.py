@@ -102,7 +102,9 @@ def predict(
         if similar is not None:
             files = add_similar(found, files, scorer, similar, places, out, reporter)
             notes.append(similar_note(files, similar))
-        files, more = draw(found, files, scorer, out, frames=frames, cam=cam, reporter=reporter)
+        files, more = draw(
+            found, files, scorer, places, out, frames=frames, cam=cam, reporter=reporter
+        )
         predictions = Predictions(
             scorer=_scorer(detector, recipe),
             files=tuple(files),

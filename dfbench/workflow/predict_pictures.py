@@ -7,21 +7,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from jaxtyping import Float32
 
 from dfbench.errors import UserError
 from dfbench.faces.crop import decode
-from dfbench.faces.images import RGB, read_image
-from dfbench.faces.video import read_frames
 from dfbench.progress import Reporter
-from dfbench.report.annotate import Mark, annotated
 from dfbench.report.figures.evidence import Shown, evidence_figure
 from dfbench.report.figures.style import encode
 from dfbench.report.figures.timeline import Line, timeline
 from dfbench.results.prediction import FaceScore, FilePrediction
-from dfbench.synth.video import h264, write_video
+from dfbench.workflow.places import Places
+from dfbench.workflow.predict_drawing import Drawing, draw_faces
 from dfbench.workflow.predict_model import TrainedDetector
 from dfbench.workflow.predict_scores import CropScorer, Encoded
 
@@ -29,16 +26,14 @@ if TYPE_CHECKING:
     from dfbench.workflow.predict import Found
 
 Maps = dict[int, Float32[np.ndarray, "height width"]]  # by the number of the face in its file
-HOLD = 8  # frames of the drawn video that each looked-at frame stays: three a second are seen
-MOST = 1280  # px, of its longer side
 SHOWN = 6  # crops with their evidence, of a file
-QUALITY = 92  # of JPEG
 
 
 def draw(
     found: Sequence[Found],
     files: Sequence[FilePrediction],
     scorer: CropScorer,
+    places: Places,
     out: Path,
     *,
     frames: int,
@@ -54,88 +49,71 @@ def draw(
     notes: list[str] = []
     if cam:
         maps, notes = _evidence(found, files, scorer)
+    without, more = _boxes(found, files, scorer.detector, places, out, frames, reporter)
     done = []
-    with reporter.bar("drawing", "file") as progress:
-        for number, (one, file) in enumerate(zip(found, files, strict=True)):
-            names: dict[str, str] = {}
-            if file.faces:
-                own = maps.get(number, {})
-                for kind, name, data in _pictures(one, file, scorer.detector, own, frames):
-                    names[kind] = f"{one.input.name}-{name}"
-                    if isinstance(data, bytes):
-                        (out / names[kind]).write_bytes(data)
-                    else:
-                        write_video(out / names[kind], data, h264(23))
-            done.append(dataclasses.replace(file, pictures={**names, **file.pictures}))
-            progress(number + 1, len(files))
-    return done, notes
+    for number, (one, file) in enumerate(zip(found, files, strict=True)):
+        names: dict[str, str] = {}
+        if file.faces and number not in without:
+            names["faces"] = _name(one, file)
+        for kind, data in _figures(one, file, scorer.detector, maps.get(number, {})):
+            names[kind] = f"{one.input.name}-{kind}.png"
+            (out / names[kind]).write_bytes(data)
+        done.append(dataclasses.replace(file, pictures={**names, **file.pictures}))
+    return done, notes + more
 
 
-def _pictures(
-    one: Found,
-    file: FilePrediction,
+def _name(one: Found, file: FilePrediction) -> str:
+    return f"{one.input.name}-faces.{'jpg' if file.kind == 'image' else 'mp4'}"
+
+
+def _boxes(
+    found: Sequence[Found],
+    files: Sequence[FilePrediction],
     detector: TrainedDetector,
-    maps: Maps,
+    places: Places,
+    out: Path,
     frames: int,
-) -> Iterator[tuple[str, str, bytes | list[RGB]]]:
-    """Yield what is drawn, its file's name and its bytes; of a video the frames."""
-    if file.kind == "image":
-        picture = _annotated(read_image(one.input.path), file, 0, detector)
-        yield "faces", "faces.jpg", _jpeg(picture)
-    else:
-        yield "faces", "faces.mp4", _video(one, file, detector, frames)
-        yield "timeline", "timeline.png", _timeline(one, file, detector)
+    reporter: Reporter,
+) -> tuple[set[int], list[str]]:
+    """Draw boxes; return the numbers of the files without, and a note for each."""
+    says = f"P(fake) by {detector.config.model.name}; called fake from {detector.threshold:.3g}"
+    drawings = {
+        out / _name(one, file): number
+        for number, (one, file) in enumerate(zip(found, files, strict=True))
+        if file.faces
+    }
+    todo = [
+        Drawing(
+            source=found[number].input.path,
+            frames=frames,
+            faces=files[number].faces,
+            fake={track.track: track.fake for track in files[number].tracks},
+            says=says,
+            target=target,
+        )
+        for target, number in drawings.items()
+    ]
+    without: dict[int, str] = {}
+    with reporter.bar("drawing", "file") as progress:
+        for done, (drawing, why) in enumerate(draw_faces(todo, places), 1):
+            if why:
+                without[drawings[drawing.target]] = f"{drawing.source}: no boxes drawn: {why}"
+            progress(done, len(todo))
+    return set(without), [without[number] for number in sorted(without)]
+
+
+def _figures(
+    one: Found, file: FilePrediction, detector: TrainedDetector, maps: Maps
+) -> Iterator[tuple[str, bytes]]:
+    """Yield what is drawn of the scores, and its PNG."""
+    if file.faces and file.kind == "video":
+        yield "timeline", _timeline(one, file, detector)
     if maps:
         crops = [
             Shown(decode(one.crops[i].image), maps[i], _face_text(file.faces[i], file))
             for i in sorted(maps)
         ]
-        figure = evidence_figure(one.input.path.name, crops)
-        yield "evidence", "evidence.png", encode(figure, "png")
-
-
-# --- boxes ----------------------------------------------------------------------------------------
-
-
-def _annotated(
-    image: RGB, file: FilePrediction, frame: int, detector: TrainedDetector, *, most: int = 1920
-) -> RGB:
-    fake = {track.track: track.fake for track in file.tracks}  # whatever the frame alone says
-    marks = [
-        Mark(face.box, _mark_text(face, file, fake[face.track]), fake[face.track])
-        for face in file.faces
-        if face.frame == frame
-    ]
-    at = next((f"{face.time_s:.2f} s   " for face in file.faces if face.frame == frame), "")
-    says = f"P(fake) by {detector.config.model.name}; called fake from {detector.threshold:.3g}"
-    return annotated(image, marks, says if file.kind == "image" else at + says, most=most)
-
-
-def _mark_text(face: FaceScore, file: FilePrediction, fake: bool) -> str:
-    who = f"face {face.track}: " if len(file.tracks) > 1 else ""
-    return f"{who}{face.p_fake:.3f} ({'fake' if fake else 'real'})"
-
-
-def _jpeg(picture: RGB) -> bytes:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-    good, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)
-    if not good:
-        raise ValueError("OpenCV cannot encode JPEG")
-    return bytes(data.tobytes())
-
-
-def _video(one: Found, file: FilePrediction, detector: TrainedDetector, frames: int) -> list[RGB]:
-    """Return the frames that were looked at, each for a while, with and without faces."""
-    pictures: list[RGB] = []
-    for frame in read_frames(one.input.path, frames):
-        if frame.image is None:
-            continue
-        picture = _annotated(frame.image, file, frame.index, detector, most=MOST)
-        if pictures and picture.shape != pictures[0].shape:  # some streams change their size
-            height, width = pictures[0].shape[:2]
-            picture = np.asarray(cv2.resize(picture, (width, height)), np.uint8)
-        pictures += [picture] * HOLD
-    return pictures
+        yield "evidence", encode(evidence_figure(one.input.path.name, crops), "png")
 
 
 # --- over time ------------------------------------------------------------------------------------

@@ -28,12 +28,13 @@ def prepare_one(
     reporter: Reporter = SILENT,
     *,
     raw: Path | None = None,
-    extract: Extract = extract_clips,
+    extract: Extract | None = None,
 ) -> Prepared:
     """Return the prepared dataset of one spec, made first where it is not there.
 
     A report of the preparation lies beside the data. Where they belong into object storage they are
-    fetched from there, or made and sent.
+    fetched from there, or made and sent. Faces are found by `extract`; without it, by
+    processes of this machine.
 
     Raises:
       UserError: raw data missing or unusable, no face in any clip, or something cannot be read or
@@ -48,7 +49,7 @@ def prepare_one(
             raw=raw,
             detector_model=places.detector_model,
             jobs=places.jobs,
-            extract=extract,
+            extract=extract or partial(extract_clips, limits=places.limits),
             mirror=mirror,
             reporter=reporter,
         )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from dfbench.errors import UserError, one_line
 from dfbench.faces.clip import CropRecipe
 from dfbench.faces.crop import decode
 from dfbench.faces.detect import DetectorChoice, resolve_detector
-from dfbench.faces.images import RGB, UnreadableError, is_image, read_image
-from dfbench.faces.video import read_frames
+from dfbench.faces.images import RGB, UnreadableError, is_image, read_image, reason
+from dfbench.faces.video import one_thread, read_frames
+from dfbench.faces.worker import Lost, work_off
 from dfbench.paths import model_files_dir
 from dfbench.progress import SILENT, Reporter
 from dfbench.workflow.input_faces import extract_inputs
@@ -30,16 +34,27 @@ class Query:
     face: RGB
 
 
-def check_readable(inputs: Sequence[Input]) -> None:
+def check_readable(inputs: Sequence[Input], places: Places) -> None:
     """Raise UserError for a file that cannot be decoded, before anything that takes long."""
-    for one in inputs:
-        try:
-            if is_image(one.path):
-                read_image(one.path)
-            else:
-                read_frames(one.path, 1, "first")
-        except (UnreadableError, OSError) as error:
-            raise UserError(f"{one.path}: {error}; name an image or a video") from error
+    paths = [one.path for one in inputs]
+    jobs = places.jobs or os.cpu_count() or 1
+    tried = work_off(paths, _unreadable, start=one_thread, jobs=jobs, limits=places.limits)
+    with contextlib.closing(tried):
+        for path, found in tried:
+            if why := found.reason if isinstance(found, Lost) else found.value:
+                raise UserError(f"{path}: {why}; name an image or a video")
+
+
+def _unreadable(path: Path) -> str:
+    """Return why a file cannot be decoded; in a process of its own, since it is a stranger's."""
+    try:
+        if is_image(path):
+            read_image(path)
+        else:
+            read_frames(path, 1, "first")
+    except (UnreadableError, OSError) as error:
+        return reason(error)
+    return ""
 
 
 def query_faces(

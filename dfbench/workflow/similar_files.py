@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from dfbench import __version__
 from dfbench.config import DataConfig
 from dfbench.data.nearest import Metric
@@ -17,6 +15,7 @@ from dfbench.data.prepared import CLASS_NAMES
 from dfbench.errors import one_line, system_errors
 from dfbench.faces.crop import decode
 from dfbench.faces.images import is_image
+from dfbench.files import write_json
 from dfbench.progress import SILENT, Reporter
 from dfbench.report.sheet import Group, Strip, Tile, write_sheet
 from dfbench.report.text import aligned
@@ -97,7 +96,7 @@ def similar(
     check_top(top)
     inputs = list_inputs(paths, out)
     named = {path.resolve() for path in paths}
-    check_readable([one for one in inputs if one.path.resolve() in named])
+    check_readable([one for one in inputs if one.path.resolve() in named], places)
     describer = find_describer(by, init, run_dir, jobs=places.jobs, reporter=reporter)
     datasets = prepare_spec(spec, data, places, reporter)
     recipe = datasets[0].manifest.recipe
@@ -120,9 +119,7 @@ def similar(
         without_face=without,
     )
     with system_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-        encoded = msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
-        (out / JSON).write_bytes(encoded)
+        write_json(out / JSON, report)
         strips = [_strip(*pair) for pair in zip(queries[:ROWS], found, strict=False)]
         title = f"Most like these, in {spec}, by {describer.name} ({metric})"
         write_sheet(title, _legend(len(queries)), strips, out / SHEET)

@@ -32,6 +32,7 @@ from dfbench.faces.beam import beam_extraction
 from dfbench.faces.clip import Clip, CropRecipe
 from dfbench.faces.detect import DetectorChoice
 from dfbench.faces.extract import Task, extract_clips, read_shard
+from dfbench.faces.worker import Limits
 
 NONE = DetectorChoice("none")
 RECIPE = CropRecipe(detector="none", frames=4, size=32)
@@ -206,7 +207,7 @@ def test_a_folder_that_workers_do_not_see_is_named(
     with pytest.raises(UserError, match=r"shards: .*1 of 1 results.*t/real/a\.png"):
         IN_THIS_PROCESS(clips, RECIPE, tmp_path / "shards", detector=NONE, jobs=1)
     with pytest.raises(UserError, match="nowhere: a worker does not see this folder"):
-        beam._ExtractFn(tmp_path / "nowhere" / "plan", RECIPE, NONE).setup()
+        beam._ExtractFn(tmp_path / "nowhere" / "plan", RECIPE, NONE, Limits()).setup()
 
 
 def test_a_crash_costs_one_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,17 +220,17 @@ def test_a_crash_costs_one_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     )
     results = [read_shard(shard) for shard in shards]
     assert [len(result.crops) for result in results] == [1, 0, 1]
-    assert results[1].reason == extract.CRASHED
+    assert results[1].reason == f"{extract.CRASHED} (signal 6)"
 
 
 def test_a_full_disk_is_one_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def full(self: object, task: Task) -> bool:
+    def full(self: object, task: Task) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(task.shard))
 
     write_image(tmp_path / "a.png")
-    monkeypatch.setattr(beam._ExtractFn, "_works", full)
+    monkeypatch.setattr(beam._ExtractFn, "_work", full)
     with pytest.raises(OSError, match=r"No space left on device: .*shards'$"):
         IN_THIS_PROCESS(
             clips_of(tmp_path, "a.png"), RECIPE, tmp_path / "shards", detector=NONE, jobs=1

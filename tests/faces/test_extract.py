@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import errno
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ import cv2
 import numpy as np
 import pytest
 from support.crash import start_crashing_worker
+from support.hostile import png
 from support.media import write_image, write_video
 
 from dfbench.errors import UserError
-from dfbench.faces import extract
+from dfbench.faces import extract, one_clip, worker
 from dfbench.faces.clip import Clip, ClipResult, CropRecipe
 from dfbench.faces.detect import DetectorChoice, Face
-from dfbench.faces.extract import Task, extract_clips, read_shard, write_shard
+from dfbench.faces.extract import extract_clips, read_shard
+from dfbench.faces.images import RGB, read_image
 from dfbench.faces.one_clip import extract_clip
+from dfbench.faces.worker import Limits, Worker
 
 NONE = DetectorChoice("none")
 RECIPE = CropRecipe(detector="none", frames=4, size=32)
@@ -113,64 +117,65 @@ def test_an_interrupt_does_not_wait_for_the_rest(tmp_path: Path) -> None:
     assert len(list((tmp_path / "shards").iterdir())) < len(clips)
 
 
-def test_a_crash_costs_one_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extract, "_start_worker", start_crashing_worker)
+def extracted(
+    folder: Path, names: Sequence[str], limits: Limits, jobs: int = 2
+) -> dict[str, ClipResult]:
+    """Return what comes of pictures of these names, and assert that progress counts each once."""
     clips = []
-    for name in ("a.png", "bad.png", "b.png", "c.png"):
-        write_image(tmp_path / name)
-        clips.append(clip(tmp_path / name))
-    shards = extract_clips(clips, RECIPE, tmp_path / "shards", detector=NONE, jobs=2)
-    results = [read_shard(s) for s in shards]
-    assert [len(r.crops) for r in results] == [1, 0, 1, 1]
-    assert results[1].reason == extract.CRASHED
-
-
-class DyingPool(ThreadPoolExecutor):
-    """Dies of a clip named bad as a pool of processes does: with all that it has not done."""
-
-    opened = 0
-
-    def __init__(self, processes: int, *_: object) -> None:
-        super().__init__(processes)
-        type(self).opened += 1
-        self.dead = False
-
-    def submit(self, function: Any, /, *tasks: Any, **_: Any) -> Future[Any]:
-        if self.dead:
-            raise BrokenProcessPool
-        return super().submit(self.work if tasks else function, *tasks)
-
-    def work(self, task: Task) -> None:
-        self.dead = self.dead or "bad" in task.clip.video
-        if self.dead:
-            raise BrokenProcessPool
-        write_shard(task.shard, ClipResult(video=task.clip.video, wanted=1, crops=()))
-
-
-def test_a_crash_among_many_clips_costs_the_few_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All the clips after a bad one once had a process each, one after the other."""
-    monkeypatch.setattr(DyingPool, "opened", 0)
-    monkeypatch.setattr(extract, "open_pool", DyingPool)
-    names = [f"{n}.png" for n in range(1000)]
-    bad = (3, 500, 999)
-    for number in bad:
-        names[number] = f"bad{number}.png"
+    for name in names:
+        write_image(folder / name)
+        clips.append(clip(folder / name))
     calls: list[int] = []
     shards = extract_clips(
-        [clip(tmp_path / name) for name in names],
+        clips,
         RECIPE,
-        tmp_path / "shards",
+        folder / "shards",
         detector=NONE,
-        jobs=2,
+        jobs=jobs,
         progress=lambda done, total, note="": calls.append(done),
+        limits=limits,
     )
-    crashed = [n for n, shard in enumerate(shards) if read_shard(shard).reason == extract.CRASHED]
-    assert crashed == list(bad)
-    assert calls == list(range(1, 1001))
-    # Each bad clip ends a pool; it and the few beside it get one each, and one has no clip.
-    assert DyingPool.opened <= 1 + len(bad) * (2 + extract.AHEAD * 2)
+    assert calls == list(range(1, len(names) + 1))
+    return {name: read_shard(shard) for name, shard in zip(names, shards, strict=True)}
+
+
+def test_files_that_crash_or_hang_cost_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extract, "_start_worker", start_crashing_worker)
+    started: list[int] = []
+
+    class Counted(Worker[Any, Any]):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            started.append(1)
+
+    monkeypatch.setattr(worker, "Worker", Counted)
+    bad = {
+        "bad.png": f"{extract.CRASHED} (signal 6)",
+        "hang.png": "given up: nothing happened for 6 s",
+        "endless.png": "given up: not done after 8 s",
+    }
+    good = ["a.png", "once.png", "b.png", "c.png"]
+    names = [name for pair in zip(good, [*bad, "d.png"], strict=True) for name in pair]
+    found = extracted(tmp_path, names, Limits(still_s=6, whole_s=8))
+    assert {name: result.reason for name, result in found.items() if not result.crops} == bad
+    # Two at first; one for each that died, was killed, or is tried again alone.
+    assert len(started) <= 2 + len(("bad", "once", "hang", "endless")) + 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits what a process fills")
+def test_memory_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")  # each takes memory, on machines of many cores all of it
+    (tmp_path / "vast.png").write_bytes(png(9000, 10000, bytes(27001 * 10000)))  # 90 MP
+    write_image(tmp_path / "good.png")
+    clips = [clip(tmp_path / name) for name in ("vast.png", "good.png")]
+    limits = Limits(memory=2**30)
+    shards = extract_clips(clips, RECIPE, tmp_path / "shards", detector=NONE, jobs=1, limits=limits)
+    vast, good = map(read_shard, shards)
+    assert vast.reason == "it takes more memory than one clip may"
+    assert len(good.crops) == 1
 
 
 def start_and_die(recipe: CropRecipe, detector: DetectorChoice) -> None:
@@ -200,3 +205,76 @@ def test_self_blend_depends_on_the_name_alone(tmp_path: Path) -> None:
     assert fakes[0] == fakes[1]
     assert fakes[0].crops[0].box == real.crops[0].box
     assert fakes[0].crops[0].image != real.crops[0].image
+
+
+# --- odd frames and faces -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("box", [(-90, 10, -20, 60), (10, 70, 60, 120), (5, 5, 5, 5), (9, 9, 3, 3)])
+def test_a_face_outside_the_frame_is_none(
+    tmp_path: Path, box: tuple[float, float, float, float]
+) -> None:
+    """Detectors pad frames to squares. Such a box once stopped the whole preparation."""
+    write_image(tmp_path / "a.png")
+    recipe = CropRecipe(detector="haar", margin=0.8, size=32)
+    inside = Face((20, 20, 40, 40), 0.5)
+    result = extract_clip(clip(tmp_path / "a.png"), recipe, lambda image: [Face(box, 1.0), inside])
+    assert [crop.score for crop in result.crops] == [0.5]
+    result = extract_clip(clip(tmp_path / "a.png"), recipe, lambda image: [Face(box, 1.0)])
+    assert result.reason == "no face found in 1 frame"
+
+
+def test_a_detector_that_fails_on_a_frame_is_a_reason(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", 4)
+
+    calls: list[float] = []
+
+    def fails(image: RGB) -> list[Face]:
+        calls.append(image.mean())
+        if len(calls) == 1:
+            raise ValueError("no detector for\nthis")
+        return [Face((0, 0, 40, 40), 1.0)]
+
+    result = extract_clip(clip(tmp_path / "a.mp4"), RECIPE, fails)
+    assert len(result.crops) == 3
+    assert result.misses == ((0, "the detector failed: no detector for this"),)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(one_clip, "recipe_box", None)  # a fault of the project is no reason
+        with pytest.raises(TypeError):
+            extract_clip(clip(tmp_path / "a.mp4"), RECIPE, fails)
+
+
+@pytest.mark.parametrize(("width", "height"), [(20000, 1), (1, 20000), (1, 1), (3, 2)])
+def test_the_thinnest_pictures_have_a_crop(tmp_path: Path, width: int, height: int) -> None:
+    (tmp_path / "a.png").write_bytes(png(width, height, bytes((3 * width + 1) * height)))
+    result = extract_clip(clip(tmp_path / "a.png"), RECIPE, extract.load_detector(NONE))
+    assert len(result.crops) == 1
+
+
+# --- what is no fault of one file -----------------------------------------------------------------
+
+
+def test_a_disk_that_fails_is_no_reason_of_a_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network mount that vanishes once gave all clips that were left a reason, and went on."""
+
+    def lost(path: Path) -> RGB:
+        raise OSError(number, os.strerror(number))
+
+    write_image(tmp_path / "raw" / "a.png")
+    one = clip(tmp_path / "raw" / "a.png")
+    monkeypatch.setattr(one_clip, "read_image", lost)
+    for number in (errno.EIO, errno.ESTALE, errno.ENOTCONN):
+        with pytest.raises(OSError, match=os.strerror(number)) as caught:
+            extract_clip(one, RECIPE, lambda image: [])
+        assert caught.value.filename == str(one.path)
+    number = errno.EACCES
+    result = extract_clip(one, RECIPE, lambda image: [])
+    assert result.reason == f"[Errno {number}] {os.strerror(number)}"  # and no folder of anybody
+    monkeypatch.setattr(one_clip, "read_image", read_image)
+    one.path.unlink()
+    assert extract_clip(one, RECIPE, lambda image: []).reason.startswith("[Errno 2] No such file")
+    one.path.parent.rmdir()
+    with pytest.raises(OSError, match="this folder is gone"):
+        extract_clip(one, RECIPE, lambda image: [])

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.hostile import corpus
 
 from dfbench.faces import images
 from dfbench.faces.images import UnreadableError, read_image
@@ -40,6 +41,13 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
     Image.fromarray(ramp).save(tmp_path / "a.png")
     image = read_image(tmp_path / "a.png")
     np.testing.assert_allclose(image[:, :, 0].ravel().astype(int), np.arange(256), atol=1)
+
+
+def test_every_grey_of_sixteen_bits_is_rounded(tmp_path: Path) -> None:
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    nearest = (2 * values.astype(np.int64) + 257) // 514
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png")[:, :, 1], nearest)
 
 
 def test_sixteen_bit_colour(tmp_path: Path) -> None:
@@ -91,3 +99,39 @@ def test_reasons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_PIXELS", 6399)
     with pytest.raises(UnreadableError, match="too large"):
         read_image(tmp_path / "whole.jpg")
+
+
+def test_no_program_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands PostScript to Ghostscript, whatever the file is called."""
+    (tmp_path / "a.jpg").write_bytes(next(f.data for f in corpus() if f.name == "program.jpg"))
+
+    def run(*arguments: object, **options: object) -> None:
+        raise AssertionError("a program is run")
+
+    monkeypatch.setattr("subprocess.check_call", run)
+    monkeypatch.setattr("subprocess.Popen", run)
+    with pytest.raises(UnreadableError, match="not an image"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_reasons_of_parsers_are_one_short_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+
+    def stumble(image: Image.Image) -> None:
+        raise KeyError("a\nb\x1b" + "x" * 500)
+
+    monkeypatch.setattr(images, "_upright_rgb", stumble)
+    with pytest.raises(UnreadableError) as caught:
+        read_image(tmp_path / "a.png")
+    assert str(caught.value).startswith("cannot decode image: KeyError: 'a")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 250
+
+
+def test_a_vast_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(b"no picture" * 10)
+    monkeypatch.setattr(images, "MAX_BYTES", 99)
+    with pytest.raises(UnreadableError, match=r"image too large \(100 bytes\)"):
+        read_image(tmp_path / "a.png")

@@ -13,6 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from support.crash import start_crashing_drawing, start_crashing_worker
+from support.hostile import write_corpus
 from support.media import write_image
 from support.raw import Pool, write_frames
 
@@ -30,11 +32,13 @@ from dfbench.config import (
 )
 from dfbench.errors import UserError
 from dfbench.eval.scores import read_scores, sigmoid
+from dfbench.faces import extract
 from dfbench.faces.clip import CropRecipe
 from dfbench.options import selection
 from dfbench.progress import Reporter
 from dfbench.results.prediction import FilePrediction, Predictions
 from dfbench.results.store import read_card, write_card
+from dfbench.workflow import predict_drawing
 from dfbench.workflow.evaluate import evaluate
 from dfbench.workflow.places import Places
 from dfbench.workflow.predict import predict
@@ -344,6 +348,40 @@ def test_nothing_scored_has_a_status_of_its_own(
     assert (tmp_path / "predictions.csv").is_file()
 
 
+def test_a_file_that_crashes_costs_itself(
+    run: Run, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Boxes are drawn on decoded files too: that may crash where finding faces did not."""
+    monkeypatch.setattr(extract, "_start_worker", start_crashing_worker)
+    monkeypatch.setattr(predict_drawing, "one_thread", start_crashing_drawing)
+    shutil.copyfile(files / "b" / "one.jpg", tmp_path / "bad.jpg")
+    shutil.copyfile(files / "b" / "one.jpg", tmp_path / "undrawn.jpg")
+    names = [tmp_path / "bad.jpg", tmp_path / "undrawn.jpg", files / "two.png"]
+    done = predict(names, run.detector, run.places, out=tmp_path / "out")
+    bad, undrawn, two = done.files
+    assert bad.reason == f"{extract.CRASHED} (signal 6)"
+    assert (undrawn.reason, undrawn.pictures) == ("", {})
+    assert undrawn.p_fake is not None
+    assert f"{names[1]}: no boxes drawn: signal 6" in done.notes
+    assert (tmp_path / "out" / two.pictures["faces"]).is_file()
+
+
+@pytest.mark.slow
+def test_hostile_files_have_reasons(run: Run, files: Path, tmp_path: Path) -> None:
+    corpus = {file.name: file for file in write_corpus(tmp_path / "hostile")}
+    out = tmp_path / "out"
+    arguments = [str(tmp_path / "hostile"), str(files / "two.png"), "--out", str(out)]
+    arguments += ["--checkpoint", str(run.folder), "--frames", "4"]
+    assert cli.main(["predict", *arguments]) == 0
+    data = json.loads((out / "predictions.json").read_bytes())
+    rows = {Path(one["file"]).name: one for one in data["files"]}
+    assert len(rows) == len(corpus) + 1
+    assert rows["two.png"]["p_fake"] is not None
+    for name in corpus:
+        assert bool(rows[name]["reason"]) != bool(rows[name]["faces"]), name
+    assert not any("no boxes drawn" in note for note in data["notes"])
+
+
 @pytest.mark.parametrize(
     ("file", "checkpoint", "message"),
     [
@@ -467,4 +505,4 @@ def test_bars_are_shown(run: Run, files: Path, tmp_path: Path) -> None:
 
     names = [files / name for name in ("two.png", "nobody.png")]
     predict(names, run.detector, run.places, out=tmp_path, reporter=Reporter(bar=bar))
-    assert bars == {"finding faces": (2, 2), "scoring faces": (2, 2), "drawing": (2, 2)}
+    assert bars == {"finding faces": (2, 2), "scoring faces": (2, 2), "drawing": (1, 1)}
