@@ -162,8 +162,8 @@ def _run(
     )
     with contextlib.closing(done), starting(detector):
         for task, found in done:
-            lost = isinstance(found, Lost) and not task.shard.is_file()
-            yield task, found if lost else None
+            lost = found if isinstance(found, Lost) and not task.shard.is_file() else None
+            yield task, lost
 
 
 @contextlib.contextmanager

@@ -18,8 +18,10 @@ IMAGE_SUFFIXES = frozenset(
 MAX_PIXELS = 100_000_000  # a bigger picture is a mistake or an attack
 MAX_BYTES = 1_000_000_000  # of the file of one: 100 megapixels of 16 bits are 600 MB
 # What Pillow is asked for. It knows more: PostScript it would run, if Ghostscript is there.
-FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI")
-FORMATS += ("SGI", "SUN", "TGA", "TIFF", "WEBP")
+FORMATS = (
+    *("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI"),
+    *("SGI", "SUN", "TGA", "TIFF", "WEBP"),
+)
 
 RGB = UInt8[np.ndarray, "height width 3"]
 

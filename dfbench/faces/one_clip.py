@@ -151,7 +151,7 @@ def _is_inside(box: Box, image: RGB) -> bool:
     """Tell whether a box has a pixel of the frame: detectors pad what is far from square."""
     x0, y0, x1, y1 = box
     height, width = image.shape[:2]
-    return min(x1, width) - max(x0, 0) >= 1 and min(y1, height) - max(y0, 0) >= 1
+    return bool(min(x1, width) - max(x0, 0) >= 1 and min(y1, height) - max(y0, 0) >= 1)
 
 
 def _chosen(faces: Sequence[Face], clip: Clip) -> Sequence[Face]:
