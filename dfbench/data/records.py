@@ -13,7 +13,8 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from tensorflow_datasets.proto import tf_example_pb2
 
-from dfbench.files import naming
+from dfbench.errors import UserError
+from dfbench.files import decode_plain, naming
 
 
 class EncodedFaces:
@@ -25,6 +26,7 @@ class EncodedFaces:
 
     def __init__(self, folder: Path | str, split: str) -> None:
         self._folder = Path(folder)
+        _require_known_features(self._folder)
         builder = tfds.builder_from_directory(folder)
         raw = tfds.decode.DeserializeMethod.RAW_BYTES
         self._records = builder.as_data_source(split, deserialize_method=raw)
@@ -50,6 +52,30 @@ class EncodedFaces:
     def _images(self, record: bytes) -> tuple[bytes, ...]:
         features = tf_example_pb2.Example.FromString(record).features.feature
         return tuple(features[name].bytes_list.value[0] for name in self._names)
+
+
+def _require_known_features(folder: Path) -> None:
+    """Refuse features that are none of TFDS's: it would import the module that their name says.
+
+    Raises:
+      UserError: there are such, or what the features are cannot be read.
+    """
+    path = folder / "features.json"
+    try:
+        level = [decode_plain(path.read_bytes())]
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: {error}; delete {folder} and prepare it again") from error
+    while level:
+        inner: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                inner += one.values()
+                for name in (one.get("pythonClassName", ""), one.get("type", "")):
+                    if "." in str(name) and not str(name).startswith("tensorflow_datasets."):
+                        raise UserError(f"{path}: '{name}' is no feature of a dataset of faces")
+            elif isinstance(one, list):
+                inner += one
+        level = inner
 
 
 def write_split(

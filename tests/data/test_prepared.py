@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from dfbench.data.prepared import MARKER, Prepared, is_finished, load_prepared
+from dfbench.data.records import EncodedFaces
 from dfbench.errors import UserError
 
 
@@ -33,3 +35,24 @@ def test_a_damaged_manifest_names_the_file(photos: Prepared, tmp_path: Path, dam
     (folder / MARKER).write_bytes(damage)
     with pytest.raises(UserError, match=f"{MARKER}.*delete .* and prepare it again"):
         load_prepared(folder)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ('{"pythonClassName": "antigravity.Face", "featuresDict": {}}', "no feature of a dataset"),
+        ('{"a": [{"type": "antigravity.Face", "content": {}}]}', "no feature of a dataset"),
+        ("[" * 5000, "prepare it again"),
+        ("", "prepare it again"),
+    ],
+)
+def test_a_strangers_features_import_nothing(
+    photos: Prepared, tmp_path: Path, features: str, message: str
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(photos.folder, folder)
+    assert len(EncodedFaces(folder, "train")) > 0
+    (folder / "features.json").write_text(features)
+    with pytest.raises(UserError, match=rf"features\.json: .*{message}"):
+        EncodedFaces(folder, "train")
+    assert "antigravity" not in sys.modules

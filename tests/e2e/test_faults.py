@@ -100,7 +100,7 @@ def test_stopped_and_resumed_it_ends_as_if_nothing_had_been(home: Path, whole: P
             break
         assert process.returncode == signals.STOPPED, err
         assert time.monotonic() - start < 10
-        assert re.search(r"^dfbench: stopped after step \d+ of 300: .* is saved", err, re.MULTILINE)
+        assert re.search(r"^dfbench: stopped after step \d+ of \d+: .* is saved", err, re.MULTILINE)
         assert "Traceback" not in err
         stops += 1
     assert stops

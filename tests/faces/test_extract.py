@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 from support.crash import start_crashing_worker
-from support.hostile import png
 from support.media import write_image, write_video
+from support.odd_media import png
 
 from dfbench.errors import UserError
 from dfbench.faces import extract, one_clip, worker

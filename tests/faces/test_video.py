@@ -7,9 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from support.hostile import corpus, rotated
-from support.hostile import video as made
+from support.hostile import corpus
 from support.media import write_video
+from support.odd_media import rotated
+from support.odd_media import video as made
 
 from dfbench.faces import video
 from dfbench.faces.clip import Clip, CropRecipe, FramePolicy

@@ -126,12 +126,6 @@ def test_pages_that_do_not_fit(trained: Trained, full: Path) -> None:
     assert not [path for path in full.rglob("*") if path.is_file() and path.name != "filler"]
 
 
-@pytest.fixture(params=[errno.ESTALE, errno.EIO, errno.EROFS, errno.EACCES, errno.EDQUOT])
-def refusal(request: pytest.FixtureRequest) -> int:
-    code: int = request.param
-    return code
-
-
 rename = Path.replace
 
 
@@ -150,9 +144,11 @@ class Faults:
         return rename(path, target)
 
 
-@pytest.mark.parametrize("good", range(3))
+@pytest.mark.parametrize(
+    ("good", "refusal"), [(0, errno.ESTALE), (1, errno.EIO), (2, errno.EDQUOT)]
+)
 def test_an_evaluation_that_a_disk_breaks_off_is_made_again(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int, good: int
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: int, refusal: int
 ) -> None:
     """The files are scores, val scores and the card, in this order."""
     shutil.copytree(trained.folder, tmp_path / trained.folder.name)

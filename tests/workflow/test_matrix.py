@@ -226,7 +226,7 @@ def test_what_was_cut_off_goes_on(made: Made, tmp_path: Path) -> None:
             pass
 
         def step(self, done: int, total: int, note: str = "") -> None:
-            runs = list(places.runs_dir.iterdir())
+            runs = list(places.runs_dir.glob("[!.]*"))  # without the lock
             if self.unit == "step" and len(runs) == 2 and done > total // 2:
                 raise KeyboardInterrupt
 

@@ -214,7 +214,7 @@ def test_scores_that_are_not_the_cards_are_an_error(tmp_path: Path) -> None:
     card = read_card(path)
     config = {**card.config, "scoring": {"confidence": 7}}
     write_card(dataclasses.replace(card, config=config), path)
-    with pytest.raises(UserError, match=r"scoring.confidence"):
+    with pytest.raises(UserError, match=r"config\.scoring: .*confidence"):
         report(tmp_path, data_dir=NOWHERE)
 
 

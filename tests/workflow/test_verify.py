@@ -257,7 +257,7 @@ def test_a_protocol_that_is_not_shipped_cannot_be_compared(card: Path) -> None:
         (lambda c: c.pop("metrics"), "missing required field `metrics`"),
         (lambda c: c.update(schema_version=99), "schema_version 99 is unknown"),
         (lambda c: c["cell"].update(fold=1), r"field `$.cell.fold` is unknown"),
-        (lambda c: c["config"].update(scoring="much"), "'scoring' is a section"),
+        (lambda c: c["config"].update(scoring="much"), "config.scoring: Expected `object`"),
         (lambda c: c["config"]["scoring"].update(resamples="many"), "resamples"),
         (lambda c: c["config"]["scoring"].update(resamples=10**9), "1000000000 resamples"),
     ],
