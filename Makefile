@@ -1,5 +1,5 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Both set up first.
-.PHONY: setup demo test test-all e2e lint parity beam browser slurm skypilot bench bench-gpu fuzz lock container clean
+.PHONY: setup demo test test-all e2e lint parity beam browser slurm skypilot bench bench-gpu fuzz soak lock container clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -88,6 +88,10 @@ skypilot: setup
 # 100,000 inputs of everything that users and strangers write; some hundred are a part of `test`.
 fuzz: setup
 	$(VENV)/bin/python tests/fuzz/run.py
+
+# An hour of a matrix that is killed at random and goes on: what came out has to be the same.
+soak: setup
+	$(VENV)/bin/python tests/soak/run.py
 
 bench: setup
 	$(VENV)/bin/python benchmarks/speed/startup.py

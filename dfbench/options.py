@@ -21,6 +21,7 @@ from dfbench.storage.url import place
 if TYPE_CHECKING:
     from dfbench.data.spec import Spec
 
+SEEDS_AT_ONCE = 8
 SPEC_HELP = "dataset: NAME, folder:PATH, sbi:PATH, or several with commas (a union)"
 
 
@@ -206,6 +207,26 @@ def leak_option(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="score a dataset even where its test clips were trained on; the card says so",
     )
+
+
+def seeds_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--seeds-parallel`."""
+    parser.add_argument(
+        "--seeds-parallel",
+        type=_seeds_at_once,
+        nargs="?",
+        const=SEEDS_AT_ONCE,
+        default=1,
+        metavar="N",
+        help="train those that differ in their seed alone together, at most N at once (without a "
+        f"number {SEEDS_AT_ONCE}), where the network is small; see docs/protocols.md",
+    )
+
+
+def _seeds_at_once(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
+        raise argparse.ArgumentTypeError(f"'{one_line(text)}': a whole number, 1 or more")
+    return int(text)
 
 
 def oracle_options(parser: argparse.ArgumentParser) -> None:

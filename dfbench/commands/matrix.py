@@ -68,6 +68,7 @@ def matrix(args: argparse.Namespace) -> int:
         oracle=args.oracle,
         keep_epochs=args.keep_epochs,
         survive=True,
+        seeds_parallel=args.seeds_parallel,
     )
     with drawn:
         outcomes = make_cells(chosen.configs, places, plan, watch=watch, reporter=watch.reporter)
@@ -292,3 +293,4 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="train and score all again")
     options.leak_option(parser)
     options.oracle_options(parser)
+    options.seeds_option(parser)

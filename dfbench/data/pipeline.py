@@ -9,8 +9,6 @@ uint8 until they are on the device.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import grain
 import jaxtyping as jt
@@ -19,9 +17,9 @@ import numpy as np
 
 from dfbench.config import Balance
 from dfbench.data.crop_reader import CropReader
+from dfbench.data.order import Order, parts_of
 from dfbench.data.view import SplitView
 from dfbench.degradations import Degradation
-from dfbench.errors import UserError
 from dfbench.processes import Share, own_share
 from dfbench.signals import follow_parent
 
@@ -59,7 +57,7 @@ def train_batches(
     mix: Mapping[str, float] | None = None,
     workers: int = 0,
     share: Share | None = None,
-) -> grain.DatasetIterator:
+) -> TrainBatches:
     """Return an endless iterator of shuffled batches; `get_state` and `set_state` resume it.
 
     The order depends on the seed alone, not on threads, workers or processes. With
@@ -72,72 +70,39 @@ def train_batches(
     """
     share = share or own_share()
     own = share.size(batch_size)
-    parts = _parts(view, balance, mix or {})
-    shuffled = [_shuffled(part.rows, seed + offset) for offset, part in enumerate(parts)]
-    weights = [part.share for part in parts]
-    dataset = grain.MapDataset.mix(shuffled, weights=weights) if len(parts) > 1 else shuffled[0]
-    if share.parts > 1:
-        dataset = _Share(dataset, batch_size, share)
-    dataset = dataset.batch(own, drop_remainder=True).map(_Load(view, own))
-    return iter(_iterable(dataset, _bytes(view, own), workers))
+    order = Order(parts_of(view, balance, mix or {}), seed, batch_size, share)
+    return TrainBatches(order.map(_Load(view, own)), _bytes(view, own), workers)
 
 
-class _Share(grain.MapDataset):  # type: ignore[misc]
-    """The consecutive examples of each batch that one process reads."""
+class TrainBatches:
+    """Endless batches, resumed at any of them.
 
-    def __init__(self, parent: grain.MapDataset, batch_size: int, share: Share) -> None:
-        super().__init__(parent)
-        self._batch_size, self._part, self._own = batch_size, share.part, share.size(batch_size)
+    Their position is the number of batches before, and not Grain's own, which depends on workers.
+    """
 
-    def __len__(self) -> int:
-        return len(self._parent) // self._batch_size * self._own
+    def __init__(self, dataset: grain.MapDataset, size: int, workers: int) -> None:
+        self._dataset, self._size, self._workers = dataset, size, workers
+        self._taken = 0
+        self._batches: Iterator[Batch] | None = None
 
-    def __getitem__(self, index: Any) -> Any:
-        batch, place = divmod(index, self._own)
-        return self._parent[batch * self._batch_size + self._part * self._own + place]
+    def __iter__(self) -> Iterator[Batch]:
+        return self
 
+    def __next__(self) -> Batch:
+        if self._batches is None:
+            left = self._dataset[self._taken :]
+            self._batches = iter(_iterable(left, self._size, self._workers))
+        batch = next(self._batches)
+        self._taken += 1
+        return batch
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Crops that are drawn alike."""
+    def get_state(self) -> dict[str, int]:
+        """Return the position."""
+        return {"next_index": self._taken}
 
-    rows: jt.Int[np.ndarray, " n"]
-    share: float  # of all draws
-    fakes: float  # share of fakes among its draws
-
-
-def _parts(view: SplitView, balance: Balance, mix: Mapping[str, float]) -> list[_Part]:
-    labels, names = view.labels, ", ".join(d.name for d in view.datasets)
-    if len(np.unique(labels)) < 2:
-        missing = "real" if labels.all() else "fake"
-        raise UserError(f"{names}: the split '{view.split}' has no {missing} crop to train on")
-    where: jt.Shaped[np.ndarray, " n"] = view.source if mix else np.zeros(len(labels), np.str_)
-    shares = dict(mix) or {"": 1.0}
-    if set(shares) != set(where.tolist()):
-        raise UserError(
-            f"training.mix names {', '.join(sorted(mix))}, and {names} is made of "
-            f"{', '.join(sorted(set(where.tolist())))}: give each of these a share"
-        )
-    total = sum(shares.values())
-    if balance != "sampling":
-        rows = {name: np.flatnonzero(where == name) for name in sorted(shares)}
-        return [_Part(r, shares[n] / total, float(labels[r].mean())) for n, r in rows.items()]
-    parts = []
-    for label in (0, 1):
-        found = {name: np.flatnonzero((where == name) & (labels == label)) for name in shares}
-        # A source of fakes alone leaves its share of the reals to the others.
-        there = sum(shares[name] for name, rows in found.items() if len(rows))
-        parts += [
-            _Part(found[name], 0.5 * shares[name] / there, float(label))
-            for name in sorted(found)
-            if len(found[name])
-        ]
-    return parts
-
-
-def _shuffled(rows: jt.Int[np.ndarray, " n"], seed: int) -> grain.MapDataset:
-    # Every epoch has its own order.
-    return grain.MapDataset.source(rows).seed(seed).shuffle().repeat(num_epochs=None)
+    def set_state(self, state: Mapping[str, int]) -> None:
+        """Go to a position."""
+        self._taken, self._batches = state["next_index"], None
 
 
 def _iterable(dataset: grain.MapDataset, size: int, workers: int) -> grain.IterDataset:
@@ -183,8 +148,8 @@ def eval_batches(
     rows = rows[rows % batch_size // own == share.part]
     if not len(rows):
         return
-    dataset = grain.MapDataset.source(rows).batch(own, drop_remainder=False)
-    dataset = dataset.map(_Load(view, own, degradation))
+    batches = [rows[start : start + own] for start in range(0, len(rows), own)]
+    dataset = grain.MapDataset.source(batches).map(_Load(view, own, degradation))
     yield from _iterable(dataset, _bytes(view, own), workers)
 
 
@@ -206,5 +171,5 @@ def class_weights(
     """Return the loss weights of (real, fake); with "loss", inverse to how often each is drawn."""
     if balance != "loss":
         return (1.0, 1.0)
-    fakes = sum(part.share * part.fakes for part in _parts(view, balance, mix or {}))
+    fakes = sum(part.share * part.fakes for part in parts_of(view, balance, mix or {}))
     return (1 / (2 * (1 - fakes)), 1 / (2 * fakes))

@@ -93,11 +93,12 @@ def replicate(state: State, devices: int | None = None) -> State:
 
 def pmap_train_step(
     step: Callable[[State, Any], tuple[State, Result]], *, devices: int | None = None
-) -> Callable[[State, Batch], tuple[State, Result]]:
+) -> Callable[[State, Batch | tuple[Batch, ...]], tuple[State, Result]]:
     """Run the per-device `step(state, batch)` on all devices, or this process's first `devices`.
 
     State and result must be equal on all devices, and come back as one copy. `batch` is this
-    process's share. The memory of the state that goes in is used for the one that comes out.
+    process's share, or several that are placed already. The memory of the state that goes in is
+    used for the one that comes out.
     """
     local = jax.local_devices()[:devices]
     # Device d of process p sees what device p * local + d of one process would.
@@ -107,9 +108,9 @@ def pmap_train_step(
         step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, devices=chosen, donate_argnums=0
     )
 
-    def run(state: State, batch: Batch) -> tuple[State, Result]:
-        placed = replicate(state, len(local)), place(batch, len(local))
-        result: tuple[State, Result] = mapped(*placed)
+    def run(state: State, batch: Batch | tuple[Batch, ...]) -> tuple[State, Result]:
+        placed = batch if isinstance(batch, tuple) else place(batch, len(local))
+        result: tuple[State, Result] = mapped(replicate(state, len(local)), placed)
         return result
 
     return run

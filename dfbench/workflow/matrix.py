@@ -34,6 +34,7 @@ from dfbench.workflow.oracle import all_epochs_kept, oracle_gap, score_epochs
 from dfbench.workflow.places import Places
 from dfbench.workflow.preparation import prepare_spec
 from dfbench.workflow.record import read_record
+from dfbench.workflow.seeds import together, train_together
 from dfbench.workflow.training import TRAINED_ON, check_settings, train
 
 FAULTS = "failures.log"  # tracebacks of what is no fault of the user's, in the folder of runs
@@ -54,6 +55,7 @@ class Plan:
     oracle: bool = False  # add the oracle gap to the cards
     keep_epochs: bool = False  # with `oracle`: do not delete the epochs after scoring
     survive: bool = False  # go on after a cell that fails
+    seeds_parallel: int = 1  # trainings that differ in their seed alone, made together, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,9 +145,11 @@ class _Matrix:
     def run(self) -> list[Outcome]:
         for number in range(len(self.configs)):
             self._check(number)
-        for number in range(len(self.configs)):
-            if self._open(number):
-                self._make(number)
+        for group in together(self.configs, self.plan.seeds_parallel, self.reporter):
+            open_ones = [number for number in group if self._open(number)]
+            for number, folder in zip(open_ones, self._train(open_ones), strict=True):
+                if folder is not None:
+                    self._score_all(number, folder)
         order = [(n, spec) for n, c in enumerate(self.configs) for spec in cells_of(c)]
         return [self.outcomes[key] for key in order]
 
@@ -179,24 +183,33 @@ class _Matrix:
         trained, evaluated = self.clips(train, data, TRAINED_ON), self.clips(spec, data, (SPLIT,))
         return find_overlap(trained, evaluated, kinds=LEAKS)
 
-    def _make(self, number: int) -> None:
-        """Train, and score the cells that are open."""
+    def _train(self, group: Sequence[int]) -> list[Path | None]:
+        """Train one or several together; None for each that failed."""
+        for number in group:
+            self.watch(number, None, "training")
+        how: dict[str, Any] = {
+            "resume": self.plan.resume,
+            "overwrite": self.plan.overwrite,
+            "keep_epochs": self.plan.oracle or self.plan.keep_epochs,
+            "reporter": self.reporter,
+        }
+        configs = [self.configs[number] for number in group]
+        if len(configs) == 1:
+            alone = partial(train, configs[0], self.places, **how)
+            return [self._attempt(alone, group[0], None)]
+        made: Sequence[Path | Exception]
+        try:
+            made = train_together(configs, self.places, **how)
+        except Exception as error:
+            made = [error] * len(configs)
+        return [
+            self._attempt(partial(_folder_of, one), number, None)
+            for number, one in zip(group, made, strict=True)
+        ]
+
+    def _score_all(self, number: int, folder: Path) -> None:
+        """Score the cells that are open."""
         config, plan = self.configs[number], self.plan
-        self.watch(number, None, "training")
-        folder = self._attempt(
-            lambda: train(
-                config,
-                self.places,
-                resume=plan.resume,
-                overwrite=plan.overwrite,
-                keep_epochs=plan.oracle or plan.keep_epochs,
-                reporter=self.reporter,
-            ),
-            number,
-            None,
-        )
-        if folder is None:
-            return
         old = read_record(folder).created < self.start
         self.watch(number, None, "trained", "before" if old else "")
         for spec in self._open(number):
@@ -276,6 +289,12 @@ class _Matrix:
         self.outcomes[outcome.training, outcome.spec] = outcome
         text = outcome.reason if outcome.card is None else number_text(outcome.card)
         self.watch(outcome.training, outcome.spec, outcome.end, text)
+
+
+def _folder_of(made: Path | Exception) -> Path:
+    if isinstance(made, Exception):
+        raise made
+    return made
 
 
 def number_text(card: ResultCard) -> str:

@@ -33,6 +33,7 @@ class TrainingRecord:
     checkpoint: FileHash
     created: str  # UTC, ISO 8601
     init: FileHash | None = None  # the file of weights it started from, if any
+    beside: tuple[int, ...] = ()  # other seeds whose steps were taken with its own, at the end
 
 
 def write_record(run_dir: Path, record: TrainingRecord) -> None:

@@ -137,14 +137,14 @@ class Begun:
             names=partial(_clips, view),
         )
 
-    def finish(self, result: FitResult, reporter: Reporter) -> Path:
-        """Write what the training was, and return its folder."""
-        first_does(lambda: self._write(result))
+    def finish(self, result: FitResult, reporter: Reporter, beside: tuple[int, ...] = ()) -> Path:
+        """Write what the training was, and return its folder; `beside` as in `TrainingRecord`."""
+        first_does(lambda: self._write(result, beside))
         keep_run(self.places, self.run_dir, reporter)
         reporter.say(_said(result, self.run_dir))
         return self.run_dir
 
-    def _write(self, result: FitResult) -> None:
+    def _write(self, result: FitResult, beside: tuple[int, ...]) -> None:
         run_dir, init = self.run_dir, self.weights.file if self.weights else None
         write_curves(read_history(run_dir / HISTORY), run_dir / "curves.png")
         write_seen(run_dir, self.seen)
@@ -156,6 +156,7 @@ class Begun:
             environment=environment(devices=True),
             checkpoint=hash_folder(best),
             init=init,
+            beside=beside,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
         write_record(run_dir, record)

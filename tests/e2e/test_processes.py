@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.cards import card_without_times
 from support.job import Ended, Member, start_job
 from support.photos import write_photos
 
@@ -160,14 +161,7 @@ def _wait_for(there: Callable[[], bool], members: list[Member]) -> bool:
 
 
 def _cards(runs: Path) -> list[dict[str, Any]]:
-    found = []
-    for path in card_paths(runs):
-        card = json.loads(path.read_text())
-        for name in ("times", "files"):  # the checkpoint's file differs with its time
-            del card[name]
-        for name in ("wall_seconds", "images_per_s"):
-            del card["training"][name]
-        found.append(card)
+    found = [card_without_times(path) for path in card_paths(runs)]
     assert len(found) == 2
     return found
 

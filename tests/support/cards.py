@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
+from pathlib import Path
 from typing import Any
 
 from dfbench.results.card import (
@@ -123,3 +125,13 @@ def fingerprint(name: str, clips: str = "") -> DatasetFingerprint:
 
 def _hash(*values: object) -> str:
     return hashlib.sha256(repr(values).encode()).hexdigest()[:12]
+
+
+def card_without_times(path: Path) -> dict[str, Any]:
+    """Return a card without what differs from one training to the same training made again."""
+    card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    del card["times"]
+    del card["files"]["checkpoint"]  # its files hold when they were written
+    for name in ("wall_seconds", "images_per_s"):
+        del card["training"][name]
+    return card
