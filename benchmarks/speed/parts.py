@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import grain
 import jax
 import numpy as np
 import tensorflow_datasets as tfds
@@ -27,11 +28,13 @@ from page import RESULTS, page, table, write
 
 from dfbench.config import DataConfig, ModelConfig, RunConfig
 from dfbench.data.crop_reader import CropReader
+from dfbench.data.order import Order, Part
 from dfbench.data.prepared import Prepared
 from dfbench.data.records import EncodedFaces
 from dfbench.data.view import split_view
 from dfbench.faces.crop import decode_into
 from dfbench.paths import default_data_dir
+from dfbench.processes import Share
 from dfbench.progress import SILENT
 from dfbench.train.parallel import place, replicate, use_cpu_cores
 from dfbench.train.state import create_state
@@ -41,12 +44,13 @@ from dfbench.workflow.preparation import prepare_spec
 CROPS = 256  # of a turn
 BATCH = 32
 THREADS = 2
+ROWS = 20_000  # of a split
 
 Turn = Callable[[], object]
 
 
 @dataclass(frozen=True)
-class Part:
+class Compared:
     """Something that is done in two ways."""
 
     name: str
@@ -59,7 +63,26 @@ class Part:
 # --- the parts ------------------------------------------------------------------------------------
 
 
-def record(dataset: Prepared) -> Part:
+def ordering() -> Compared:
+    """Find the rows of the batches of two shuffled classes."""
+    halves = np.arange(ROWS).reshape(2, -1)
+    whole = [
+        grain.MapDataset.source(half).seed(number).shuffle().repeat(num_epochs=None)
+        for number, half in enumerate(halves)
+    ]
+    mixed = grain.MapDataset.mix(whole, weights=[0.5, 0.5]).batch(BATCH, drop_remainder=True)
+    order = Order([Part(half, 0.5, 0.0) for half in halves], 0, BATCH, Share())
+    batches = range(CROPS // BATCH)
+    return Compared(
+        "rows of batches: a crop at a time by Grain's transformations, a batch at a time",
+        lambda: [mixed[number] for number in batches],
+        lambda: [order[number] for number in batches],
+        "crop",
+        CROPS,
+    )
+
+
+def record(dataset: Prepared) -> Compared:
     """Take the encoded crop out of a record."""
     builder = tfds.builder_from_directory(str(dataset.folder))
     skip = tfds.decode.SkipDecoding()
@@ -69,7 +92,7 @@ def record(dataset: Prepared) -> Part:
         EncodedFaces(dataset.folder, "train"),
     )
     rows = range(min(CROPS, len(image)))
-    return Part(
+    return Compared(
         "record to encoded crop: all features by TFDS, the image alone",
         lambda: [all_features[row]["face"] for row in rows],
         lambda: [image.face(row) for row in rows],
@@ -78,7 +101,7 @@ def record(dataset: Prepared) -> Part:
     )
 
 
-def decoding(dataset: Prepared) -> Part:
+def decoding(dataset: Prepared) -> Compared:
     """Decode crops into a batch, in threads."""
     faces = EncodedFaces(dataset.folder, "train")
     encoded = [faces.face(row % len(faces)) for row in range(CROPS)]
@@ -94,7 +117,7 @@ def decoding(dataset: Prepared) -> Part:
     def in_place(number: int) -> None:
         decode_into(images[number], encoded[number])
 
-    return Part(
+    return Compared(
         f"JPEG to pixels of a batch, {THREADS} threads: by OpenCV, by simplejpeg in place",
         lambda: list(threads.map(by_opencv, range(CROPS))),
         lambda: list(threads.map(in_place, range(CROPS))),
@@ -103,7 +126,7 @@ def decoding(dataset: Prepared) -> Part:
     )
 
 
-def placing(dataset: Prepared) -> Part:
+def placing(dataset: Prepared) -> Compared:
     """Send a batch to the devices."""
     view = split_view([dataset], "train")
     aligned = CropReader(view).images(np.arange(BATCH) % len(view))
@@ -115,7 +138,7 @@ def placing(dataset: Prepared) -> Part:
     def send(images: Any) -> object:
         return jax.block_until_ready(place({"image": images}))
 
-    return Part(
+    return Compared(
         f"batch of {BATCH} to the devices: from any memory, from aligned memory",
         lambda: send(odd),
         lambda: send(aligned),
@@ -124,12 +147,12 @@ def placing(dataset: Prepared) -> Part:
     )
 
 
-def looking(model: str) -> Part:
+def looking(model: str) -> Compared:
     """See that a state is on the devices already."""
     state, _ = create_state(RunConfig(model=ModelConfig(name=model)))
     there = replicate(state)
     places = jax.tree.leaves(there)[0].sharding
-    return Part(
+    return Compared(
         f"state of {model} that is on the devices: put there again, looked at",
         lambda: jax.device_put(there, places),
         lambda: replicate(there),
@@ -138,7 +161,7 @@ def looking(model: str) -> Part:
     )
 
 
-def collecting() -> Part:
+def collecting() -> Compared:
     """Look for garbage, with all that was imported among it or not; the last of the parts."""
 
     def frozen() -> None:
@@ -149,7 +172,7 @@ def collecting() -> Part:
         gc.unfreeze()
         gc.collect()
 
-    return Part("full collection: with what is imported, without", all_of_it, frozen, "look", 1)
+    return Compared("full collection: with what is imported, without", all_of_it, frozen, "look", 1)
 
 
 # --- measuring ------------------------------------------------------------------------------------
@@ -162,7 +185,7 @@ def seconds(turn: Turn) -> float:
     return time.perf_counter() - start
 
 
-def measure(part: Part, rounds: int) -> tuple[list[str], bool]:
+def measure(part: Compared, rounds: int) -> tuple[list[str], bool]:
     """Return a row of the table, and whether it is faster now."""
     part.before(), part.now()
     pairs = [(seconds(part.before), seconds(part.now)) for _ in range(rounds)]
@@ -188,6 +211,7 @@ def main() -> int:
     places = Places(data_dir=options.data_dir, runs_dir=Path("runs"))
     (dataset,) = prepare_spec(options.data, DataConfig(crop_size=256), places, SILENT)
     makers = (
+        ordering,
         lambda: record(dataset),
         lambda: decoding(dataset),
         lambda: placing(dataset),
@@ -201,7 +225,7 @@ def main() -> int:
         "median (lowest-highest)",
         f"crops of {options.data}, 256x256, JPEG",
     ]
-    packages = ["dfbench", "jax", "opencv-contrib-python", "simplejpeg", "tensorflow-datasets"]
+    packages = ["dfbench", "jax", "grain", "opencv-contrib-python", "simplejpeg", "tensorflow-datasets"]
     rows = table(heads, [row for row, _ in found])
     text = page("Parts of training", "parts.py", sys.argv[1:], packages, notes, [rows])
     write(text, "parts", options.output)

@@ -60,8 +60,9 @@ class BatchNorm(nnx.Module):
         seen = self.seen[...] * self.momentum + new
         for running, batch in ((self.mean, mean), (self.var, var)):
             change = lax.stop_gradient(batch) - running[...]
-            running[...] = running[...] + jnp.broadcast_to(new / seen, change.shape) * change
-        self.seen[...] = seen
+            later = running[...] + jnp.broadcast_to(new / seen, change.shape) * change
+            running.set_value(later)  # `running[...] =` asks where it lies, which takes long
+        self.seen.set_value(seen)
         return y
 
 
