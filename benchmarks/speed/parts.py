@@ -225,7 +225,14 @@ def main() -> int:
         "median (lowest-highest)",
         f"crops of {options.data}, 256x256, JPEG",
     ]
-    packages = ["dfbench", "jax", "grain", "opencv-contrib-python", "simplejpeg", "tensorflow-datasets"]
+    packages = [
+        "dfbench",
+        "jax",
+        "grain",
+        "opencv-contrib-python",
+        "simplejpeg",
+        "tensorflow-datasets",
+    ]
     rows = table(heads, [row for row, _ in found])
     text = page("Parts of training", "parts.py", sys.argv[1:], packages, notes, [rows])
     write(text, "parts", options.output)
