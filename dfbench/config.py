@@ -71,7 +71,7 @@ class DataConfig:
     before: bool | None = None  # with each crop, the same place in the frame before
     split_by: Literal["clip", "crop"] | None = None  # "crop" leaks: see docs/prepare.md
     split_shares: tuple[float, float, float] | None = None  # of "crop": train, val, test
-    workers: int = 0  # processes that decode; 0: threads of this process
+    workers: int = 0  # processes that decode for training; 0: threads, as for scoring
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -308,7 +308,7 @@ def report(
         ("dfbench", "jax", "grain", "numpy", "pyarrow", "tensorflow-datasets"),
         [
             f"empty videos; crops are {SIDE} px of noise as PNG, 12 kB; a network of 16 px; "
-            f"training and scoring with {works[1].workers} processes that decode, counted too",
+            f"training with {works[1].workers} processes that decode, counted too",
         ],
         [table(heads, rows), limits_table(limits)],
     )

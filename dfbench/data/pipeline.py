@@ -131,13 +131,13 @@ def eval_batches(
     view: SplitView,
     *,
     batch_size: int,
-    workers: int = 0,
     degradation: Degradation | None = None,
     share: Share | None = None,
 ) -> Iterator[Batch]:
     """Yield every crop of the split once, in order; the last batch is padded with mask 0.
 
-    Of each batch only `share`, by default this process's, is read and yielded.
+    Of each batch only `share`, by default this process's, is read and yielded. Threads decode: to
+    start processes takes longer than most splits, and a training would do it in each epoch.
 
     Raises:
       UserError: the batch cannot be split over the processes.
@@ -150,7 +150,7 @@ def eval_batches(
         return
     batches = [rows[start : start + own] for start in range(0, len(rows), own)]
     dataset = grain.MapDataset.source(batches).map(_Load(view, own, degradation))
-    yield from _iterable(dataset, _bytes(view, own), workers)
+    yield from _iterable(dataset, _bytes(view, own), workers=0)
 
 
 def pad_batch(batch: Batch, batch_size: int) -> Batch:

@@ -37,14 +37,12 @@ class Describer:
       call: takes batches, how many crops they hold and where progress is told; returns a row a
         crop, by its `index`.
       batch_size: of these batches.
-      workers: processes that decode them; 0: threads of this one.
     """
 
     name: str
     recipe: dict[str, Any]
     call: Callable[[Iterable[Batch], int, Progress | None], Vectors]
     batch_size: int = BATCH
-    workers: int = 0
 
     def of_view(self, view: SplitView, data_dir: Path, reporter: Reporter = SILENT) -> Vectors:
         """Return the vectors of a split's crops; they are kept in files (`data.index`).
@@ -54,7 +52,7 @@ class Describer:
         """
 
         def make(view: SplitView, title: str) -> Vectors:
-            batches = eval_batches(view, batch_size=self.batch_size, workers=self.workers)
+            batches = eval_batches(view, batch_size=self.batch_size)
             with reporter.bar(title, "crop") as progress:
                 return self.call(batches, len(view), progress)
 
@@ -208,5 +206,4 @@ def _network_describer(
         recipe=recipe,
         call=call,
         batch_size=config.scoring.batch_size,
-        workers=config.data.workers,
     )

@@ -255,8 +255,8 @@ class _Scorer:
         else:
             state, networks = self._model
             start = time.perf_counter()
-            size, workers = self._config.scoring.batch_size, self._config.data.workers
-            batches = eval_batches(view, batch_size=size, workers=workers, degradation=degradation)
+            size = self._config.scoring.batch_size
+            batches = eval_batches(view, batch_size=size, degradation=degradation)
             with self._reporter.bar(f"scoring {title}", "crop") as progress:
                 logits = predict(state, networks, batches, len(view), progress=progress)
         return _Scored(scored_table(view, logits), time.perf_counter() - start, notes)

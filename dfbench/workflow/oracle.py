@@ -60,9 +60,7 @@ def score_epochs(
     with reporter.bar(f"scoring all epochs on {spec}", "epoch") as progress:
         for epoch in epochs:
             state = checkpoint.restore(run_dir, checkpoint.epoch_name(epoch), like).state
-            batches = eval_batches(
-                view, batch_size=config.scoring.batch_size, workers=config.data.workers
-            )
+            batches = eval_batches(view, batch_size=config.scoring.batch_size)
             found[epoch] = _video_auc(config, view, predict(state, networks, batches, len(view)))
             progress(len(found), len(epochs))
     return found

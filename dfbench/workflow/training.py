@@ -285,9 +285,7 @@ def _validation(config: RunConfig, view: SplitView) -> Callable[[TrainState], Va
     labels, videos = view.labels, view.video_codes
 
     def validate(state: TrainState) -> Validation:
-        batches = eval_batches(
-            view, batch_size=config.scoring.batch_size, workers=config.data.workers
-        )
+        batches = eval_batches(view, batch_size=config.scoring.batch_size)
         logits = predict(state, networks, batches, len(view))
         p_fake, wide = sigmoid(logits), logits.astype(np.float64)
         if config.training.loss == "bce":

@@ -131,11 +131,11 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return prepare_photos(write_photos(root / "mine", real=20, fake=20), root / "data")
 
 
-def scored(crops: Prepared, degradation: str = "", size: int = 8, workers: int = 0) -> np.ndarray:
+def scored(crops: Prepared, degradation: str = "", size: int = 8) -> np.ndarray:
     """Return the images that a network would see, in order."""
     view = split_view([crops], "train")
     one = parse_degradations([degradation], "test")[0] if degradation else None
-    batches = list(eval_batches(view, batch_size=size, workers=workers, degradation=one))
+    batches = list(eval_batches(view, batch_size=size, degradation=one))
     kept = np.concatenate([batch["mask"] for batch in batches]) == 1
     return np.concatenate([batch["image"] for batch in batches])[kept]
 
@@ -153,9 +153,3 @@ def test_each_crop_has_noise_of_its_own(crops: Prepared) -> None:
     # Where nothing is clipped.
     noise = scored(crops, "noise:3").astype(int) - scored(crops)
     assert len({one.tobytes() for one in noise}) == len(noise)
-
-
-@pytest.mark.slow
-def test_workers_do_not_matter(crops: Prepared) -> None:
-    whole = scored(crops, "noise:5")
-    np.testing.assert_array_equal(scored(crops, "noise:5", workers=2), whole)

@@ -1,4 +1,7 @@
-"""A command that is killed at random moments and started again until it is done."""
+"""A command that is killed at random moments and started again until it is done.
+
+`python -m support.kills HOME WHOLE` compares what it made with what was made undisturbed.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -30,6 +34,7 @@ from dfbench.workflow.record import RECORD
 SIGNALS = (signal.SIGKILL,) * 4 + (signal.SIGTERM, signal.SIGINT)
 POLITE = 10.0  # s, in which who is asked to end has to
 STATUSES = (STOPPED, INTERRUPTED, TERMINATED)
+ROOTS = Path(__file__).parents[1], Path(__file__).parents[2]  # of imports
 CACHE = "cache"  # of compiled programs, in the folder that the command runs in
 
 
@@ -146,8 +151,25 @@ def stage_of(home: Path) -> str:
 def differences(home: Path, whole: Path) -> list[str]:
     """Compare what a command made with what it made undisturbed, bit by bit.
 
-    Runs lie in `runs`. Cards are compared without times and hashes of checkpoints, whose files hold
-    times; of checkpoints all arrays, of the optimizer too.
+    In a process of its own: one that has read checkpoints should not fork any more.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "support.kills", home, whole],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, ROOTS)), "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return done.stdout.splitlines()
+
+
+def _differences(home: Path, whole: Path) -> list[str]:
+    """Compare what is in `runs`.
+
+    Cards are compared without times and hashes of checkpoints, whose files hold times; of
+    checkpoints all arrays, of the optimizer too.
     """
     found = []
     ours, theirs = home / "runs", whole / "runs"
@@ -185,3 +207,8 @@ def _equal(one: Any, two: Any) -> bool:
         and np.asarray(a).dtype == np.asarray(b).dtype
         for a, b in zip(ours, theirs, strict=True)
     )
+
+
+if __name__ == "__main__":
+    for line in _differences(*map(Path, sys.argv[1:])):
+        print(line)
