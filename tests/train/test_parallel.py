@@ -152,3 +152,13 @@ def test_replicated_state_lies_on_each_device_and_stays() -> None:
     state = replicate({"x": np.arange(3.0)}, 4)
     assert len(state["x"].sharding.device_set) == 4
     assert replicate(state, 4) is state  # found out without `device_put`, which takes milliseconds
+
+
+def test_a_step_takes_the_memory_of_its_state() -> None:
+    def step(state: dict[str, Any], batch: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {"weights": state["weights"] + jax.lax.pmean(batch["x"].mean(), AXIS)}, {}
+
+    before = replicate({"weights": np.ones(4, np.float32)})
+    after, _ = pmap_train_step(step)(before, {"x": np.ones(8, np.float32)})
+    assert before["weights"].is_deleted()
+    np.testing.assert_array_equal(after["weights"], 2)
