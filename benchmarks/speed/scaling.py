@@ -42,7 +42,7 @@ RATE = 1e-3
 TURN = 2.0  # s: a turn is as many steps as fill this, and two at least
 KINDS = ("weak", "strong")
 Batch = dict[str, np.ndarray]
-Turn = Callable[[], float]  # returns images a second
+Turn = Callable[[], float]  # returns what it has measured
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,13 @@ def turns_of(config: RunConfig, state: TrainState, point: Point) -> Turn:
     """Compile a step, and return what takes a turn with it."""
     networks = build_networks(config)
     step = pmap_train_step(make_train_step(networks, config, (1.0, 1.0)), devices=point.devices)
-    batch = batch_of(point.size, networks.spec.input_size)
-    held: list[Any] = [state]
+    turn = steps_in_turn(step, state, batch_of(point.size, networks.spec.input_size))
+    return lambda: point.size / turn()
+
+
+def steps_in_turn(step: Callable[..., Any], state: Any, batch: Any) -> Turn:
+    """Compile a step, and return what takes some of them and returns the seconds of one."""
+    held = [state]
 
     def turn() -> float:
         # As the training loop: a step is sent while the devices work on the one before.
@@ -141,7 +146,7 @@ def turns_of(config: RunConfig, state: TrainState, point: Point) -> Turn:
             jax.block_until_ready(before)
             before, count = metrics, count + 1
         jax.block_until_ready(before)
-        return count * point.size / (time.perf_counter() - start)
+        return (time.perf_counter() - start) / count
 
     turn()
     return turn

@@ -26,7 +26,7 @@ from typing import Any
 import jax
 import numpy as np
 from page import RESULTS, Limit, limits_table, page, table, write
-from scaling import batch_of
+from scaling import Turn, batch_of, steps_in_turn
 
 from dfbench.config import ModelConfig, RunConfig
 from dfbench.errors import UserError
@@ -43,11 +43,9 @@ from dfbench.train.state import create_state
 from dfbench.train.step import DeviceStep, make_train_step
 
 FORMS = ("alone", "together", "unrolled")
-TURN = 1.0  # s: a turn is as many steps as fill this, and two at least
 MOST = 1.0  # times what one seed alone takes, on an accelerator
 
 Steps = Callable[[Any, Any], tuple[Any, Any]]  # states and batches of all seeds
-Turn = Callable[[], float]  # returns the seconds of a step of all seeds
 
 
 @dataclass
@@ -118,22 +116,7 @@ def turn_of(model: str, form: str, seeds: int, options: argparse.Namespace) -> T
         place(batch_of(size, side, seed) | {"seed": np.full(size, seed, np.int32)})
         for seed in range(seeds)
     )
-    held = [states]
-
-    def turn() -> float:
-        # As the training loop: a step is sent while the device works on the one before.
-        held[0], before = steps(held[0], batches)
-        jax.block_until_ready(before)
-        start, count = time.perf_counter(), 0
-        while count < 2 or time.perf_counter() - start < TURN:
-            held[0], metrics = steps(held[0], batches)
-            jax.block_until_ready(before)
-            before, count = metrics, count + 1
-        jax.block_until_ready(before)
-        return (time.perf_counter() - start) / count
-
-    turn()
-    return turn
+    return steps_in_turn(steps, states, batches)
 
 
 def measure(model: str, options: argparse.Namespace) -> Measured:
