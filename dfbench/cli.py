@@ -25,6 +25,7 @@ from dfbench.commands import (
     verify,
 )
 from dfbench.errors import UserError, nearest, one_line, refusal, refused
+from dfbench.selection import job_of
 from dfbench.storage.url import shown
 
 STATUSES = {
@@ -58,7 +59,7 @@ def _main(arguments: list[str]) -> int:
             parser.print_help()
             return 0
         _quiet_libraries(args.verbose)
-        if options.job_of(args) is not None and (ended := processes.supervise()) is not None:
+        if job_of(args) is not None and (ended := processes.supervise()) is not None:
             return ended
         with signals.sigterm_interrupts():
             return args.function(args) or 0

@@ -25,7 +25,7 @@ LINES = (
     ("report",),
     ("protocols", "rehearsal"),
     ("workflow", "launch"),
-    ("options", "commands", "cli"),
+    ("options", "selection", "commands", "cli"),
 )
 RANK = {room: rank for rank, rooms in enumerate(LINES) for room in rooms}
 

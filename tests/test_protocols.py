@@ -13,7 +13,7 @@ from dfbench import cli, config, protocols
 from dfbench.classical.catalog import is_classical
 from dfbench.errors import UserError
 from dfbench.models.weights.catalog import available
-from dfbench.options import check_names
+from dfbench.selection import check_names
 from dfbench.train.state import build_networks
 from dfbench.workflow.classical import check_classical
 

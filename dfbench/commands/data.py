@@ -7,9 +7,10 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from dfbench import config, options
+from dfbench import config
 from dfbench.commands.setup import folder_of, limits_of, make_reporter, places_of, start
 from dfbench.errors import UserError
+from dfbench.selection import assignments, preparations
 
 if TYPE_CHECKING:
     from dfbench.faces.extract import Extract
@@ -20,7 +21,7 @@ def prepare(args: argparse.Namespace) -> None:
     from dfbench.data.spec import parse_spec
 
     specs = [spec for text in args.spec for spec in parse_spec(text)]
-    wanted = [(spec, one) for spec in specs for one in options.preparations(args, spec)]
+    wanted = [(spec, one) for spec in specs for one in preparations(args, spec)]
     extract = _extraction(args)
     reporter = make_reporter()
     from dfbench.workflow.preparation import prepare_one, prepared_text
@@ -63,7 +64,7 @@ def doctor(args: argparse.Namespace) -> None:
 
 def export(args: argparse.Namespace) -> None:
     """Write the crops of a prepared dataset as image files, with their labels as text."""
-    settings = config.from_dict(options.assignments(args.set), "--set")
+    settings = config.from_dict(assignments(args.set), "--set")
     reporter = make_reporter()
     from dfbench.data.export import export as write
     from dfbench.workflow.preparation import prepare_spec
@@ -82,7 +83,7 @@ def audit(args: argparse.Namespace) -> None:
     """
     from dfbench.data.spec import parse_spec
 
-    settings = config.from_dict(options.assignments(args.set), "--set")
+    settings = config.from_dict(assignments(args.set), "--set")
     for spec in (args.train, args.eval):
         parse_spec(spec)
     run_dir = folder_of(args.model) if args.model else None

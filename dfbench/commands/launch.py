@@ -18,6 +18,7 @@ from dfbench.launch import k8s, skypilot, slurm, tpu_vm
 from dfbench.launch.values import absolute, is_url, pairs, positive, printable, variables
 from dfbench.paths import default_data_dir, slug
 from dfbench.protocols import find_protocol, shipped
+from dfbench.selection import protocol_selection
 
 if TYPE_CHECKING:
     from dfbench.launch.work import Work
@@ -128,7 +129,7 @@ def work_of(args: argparse.Namespace) -> Work:
 
     if not args.protocol:
         raise UserError("no protocol: --protocol NAME (`dfbench protocols` lists them), or a file")
-    chosen = options.protocol_selection(args, ())
+    chosen = protocol_selection(args, ())
     trainings = len(chosen.configs)
     path = find_protocol(args.protocol)
     own = path if path.resolve() not in {p.resolve() for p in shipped().values()} else None

@@ -18,6 +18,13 @@ from dfbench.degradations import parse_degradations
 from dfbench.errors import UserError, one_line
 from dfbench.processes import is_first
 from dfbench.protocols import Cells, expand, refuse_fixed
+from dfbench.selection import (
+    Selection,
+    assignments,
+    check_names,
+    protocol_selection,
+    refuse_rehearsal,
+)
 from dfbench.storage.url import shown
 
 if TYPE_CHECKING:
@@ -113,7 +120,7 @@ def part_of(configs: Sequence[RunConfig], part: str | None) -> tuple[RunConfig, 
     return tuple(configs[number - 1 :: parts])
 
 
-def prepare_all(chosen: options.Selection, places: Places, reporter: Reporter) -> int:
+def prepare_all(chosen: Selection, places: Places, reporter: Reporter) -> int:
     """Prepare the data of all cells, and fetch weights to start from; return the exit status."""
     from dfbench.classical.catalog import is_classical
     from dfbench.workflow.classical import check_classical, needed_files
@@ -142,7 +149,7 @@ def prepare_all(chosen: options.Selection, places: Places, reporter: Reporter) -
     return CELLS_FAILED if failed else 0
 
 
-def summary(outcomes: Sequence[Outcome], chosen: options.Selection) -> str:
+def summary(outcomes: Sequence[Outcome], chosen: Selection) -> str:
     """Return how many cells there are, and which were refused or failed, and why."""
     by_end = {end: [o for o in outcomes if o.end == end] for end in ("done", "refused", "failed")}
     before = sum(outcome.reused for outcome in outcomes)
@@ -196,21 +203,21 @@ def oracle_text(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def selection(args: argparse.Namespace) -> options.Selection:
+def selection(args: argparse.Namespace) -> Selection:
     """Return the trainings of the args, or those of a protocol; names are checked.
 
     Raises:
       UserError: a wrong setting or protocol, or an unknown dataset or network.
     """
-    options.refuse_rehearsal(args)
+    refuse_rehearsal(args)
     if args.protocol:
-        return options.protocol_selection(args, ("datasets", "models", "seeds", "eval", "degrade"))
+        return protocol_selection(args, ("datasets", "models", "seeds", "eval", "degrade"))
     datasets = spec_list(args.datasets)
     if not datasets:
         raise UserError(
             "no datasets: --datasets SPEC,SPEC (`dfbench datasets` lists the names), or --protocol"
         )
-    changes = options.assignments(args.set)
+    changes = assignments(args.set)
     refuse_fixed(changes, "--set", "--datasets, --models and --seeds fix the cells")
     cells = Cells(
         train=tuple(datasets),
@@ -220,8 +227,8 @@ def selection(args: argparse.Namespace) -> options.Selection:
         degrade=tuple(one.text for one in parse_degradations(args.degrade, "--degrade")),
     )
     configs = tuple(expand(cells, changes, "--set"))
-    options.check_names(configs)
-    return options.Selection(configs)
+    check_names(configs)
+    return Selection(configs)
 
 
 def spec_list(texts: Sequence[str]) -> list[str]:

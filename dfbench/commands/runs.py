@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 
-from dfbench import config, options
+from dfbench import config
 from dfbench.commands.matrix import oracle_text, print_robustness
 from dfbench.commands.setup import places_of, places_of_run, print_place, start
 from dfbench.degradations import parse_degradations
 from dfbench.paths import from_home
 from dfbench.processes import is_first
+from dfbench.selection import selection
 from dfbench.storage.url import shown
 
 
@@ -19,7 +20,7 @@ def run(args: argparse.Namespace) -> None:
 
     Prepares data that is not there yet; reuses data and finished trainings that are.
     """
-    chosen = options.selection(args)
+    chosen = selection(args)
     configs = chosen.configs
     reporter = start(args, *configs)
     from dfbench.workflow.matrix import Plan, make_cells
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train one detector; the checkpoint is chosen on the training dataset's own val split."""
-    configs = options.selection(args).configs
+    configs = selection(args).configs
     reporter = start(args, *configs)
     from dfbench.workflow.training import train as fit
 

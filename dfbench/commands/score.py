@@ -12,6 +12,7 @@ from dfbench.commands.setup import make_reporter, places_of
 from dfbench.errors import UserError, nearest, one_line
 from dfbench.paths import from_home
 from dfbench.protocols import find_protocol, read_protocol
+from dfbench.selection import assignments
 
 if TYPE_CHECKING:
     from dfbench.eval.submission import Kind
@@ -161,7 +162,7 @@ def _settings(args: argparse.Namespace) -> tuple[config.RunConfig, str | None]:
     Raises:
       UserError: another setting, which would change nothing, or a cell that the protocol lacks.
     """
-    changes = options.assignments(args.set)
+    changes = assignments(args.set)
     for section in changes:
         if f"{section}." not in SECTIONS:
             raise UserError(

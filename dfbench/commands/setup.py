@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from dfbench import processes
 from dfbench.config import RunConfig
 from dfbench.errors import UserError
-from dfbench.options import job_of
 from dfbench.paths import cache_dir, compile_cache_dir, default_data_dir
 from dfbench.progress import SILENT, Reporter, bar
+from dfbench.selection import job_of
 from dfbench.storage.url import Url, shown
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from pathlib import Path
 from dfbench import config, options
 from dfbench.commands.setup import folder_of, make_reporter, places_of, start
 from dfbench.errors import UserError
+from dfbench.selection import assignments
 from dfbench.storage.url import place
 
 
@@ -60,7 +61,7 @@ def similar(args: argparse.Namespace) -> None:
 
 def _settings(args: argparse.Namespace) -> config.RunConfig:
     """Return the settings of the arguments; with a training, changes of its own."""
-    changes = options.assignments(args.set)
+    changes = assignments(args.set)
     toml = args.checkpoint / "config.toml" if args.checkpoint else None
     if toml and toml.is_file():
         own = config.to_dict(config.read_toml(toml))

@@ -34,10 +34,10 @@ from dfbench.errors import UserError
 from dfbench.eval.scores import read_scores, sigmoid
 from dfbench.faces import extract
 from dfbench.faces.clip import CropRecipe
-from dfbench.options import selection
 from dfbench.progress import Reporter
 from dfbench.results.prediction import FilePrediction, Predictions
 from dfbench.results.store import read_card, write_card
+from dfbench.selection import selection
 from dfbench.workflow import predict_drawing
 from dfbench.workflow.evaluate import evaluate
 from dfbench.workflow.places import Places
