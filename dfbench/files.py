@@ -15,6 +15,7 @@ from dfbench.errors import refused
 
 T = TypeVar("T")
 MOST_DEEP = 100  # lists and objects in one another
+_TO_DISK = "rb+" if os.name == "nt" else "rb"  # Windows wants a file that may be written
 
 
 @contextlib.contextmanager
@@ -33,11 +34,26 @@ def whole(path: Path) -> Iterator[Path]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield unfinished
+            to_disk(unfinished)
             unfinished.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             raise
+
+
+def to_disk(path: Path) -> None:
+    """Wait until the disk has a file, or all files of a folder: a machine may lose its power.
+
+    Otherwise it may have their new names and not their bytes.
+
+    Raises:
+      OSError: the disk refuses them.
+    """
+    for file in sorted(path.rglob("*")) if path.is_dir() else (path,):
+        if file.is_file():
+            with file.open(_TO_DISK) as opened:
+                os.fsync(opened.fileno())
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import pytest
 from support.disk import small_disk
 
 from dfbench.errors import UserError, refused, system_errors
-from dfbench.files import whole, write_bytes, write_json, write_text
+from dfbench.files import to_disk, whole, write_bytes, write_json, write_text
 
 GONE = [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS, errno.EACCES]
 
@@ -52,6 +52,48 @@ def test_a_refusal_names_the_file_and_not_the_unfinished_one(tmp_path: Path, cod
         _break_off(path, OSError(code, "as the library has it", "elsewhere"))
     assert (caught.value.errno, caught.value.filename) == (code, str(path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_disk_has_a_file_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    write_text(path, "old")
+    on_disk: list[tuple[int, str]] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda file: on_disk.append((os.fstat(file).st_size, path.read_text()))
+    )
+    write_text(path, "newer")
+    assert on_disk == [(5, "old")]
+    assert path.read_text() == "newer"
+
+
+def test_a_disk_that_takes_a_file_and_loses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    write_text(path, "old")
+
+    def lost(file: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", lost)
+    with pytest.raises(OSError, match=re.escape(os.strerror(errno.EIO))) as caught:
+        write_text(path, "newer")
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_all_files_of_a_folder_come_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_text(tmp_path / "deep" / "er" / "a", "1")
+    write_text(tmp_path / "b", "22")
+    sizes: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda file: sizes.append(os.fstat(file).st_size))
+    to_disk(tmp_path)
+    assert sorted(sizes) == [1, 2]
 
 
 def test_several_write_the_same_file_and_it_is_always_whole(tmp_path: Path) -> None:

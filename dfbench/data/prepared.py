@@ -19,7 +19,7 @@ from dfbench.data.spec import PATH_DATASETS
 from dfbench.errors import UserError
 from dfbench.faces.clip import Clip, CropRecipe, Split, recipe_values
 from dfbench.faces.hashing import BYTES
-from dfbench.files import decode_json, whole, write_json
+from dfbench.files import decode_json, to_disk, whole, write_json
 from dfbench.results.card import ClassName, Counts, Coverage, DatasetFingerprint
 
 CLASS_NAMES: tuple[ClassName, ClassName] = ("real", "fake")  # by label
@@ -183,6 +183,7 @@ def is_finished(folder: Path) -> bool:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Finish a dataset folder: the manifest is the last file written."""
+    to_disk(folder)
     write_json(folder / MARKER, manifest)
 
 

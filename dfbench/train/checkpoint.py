@@ -1,7 +1,7 @@
 """Checkpoints of model, optimizer and data iterator: the one file that says orbax.
 
 A checkpoint is a folder, replaced as a whole: whoever is killed while saving leaves either the
-old one or the new one.
+old one or the new one, and so does a machine without power.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from dfbench.errors import UserError
-from dfbench.files import naming
+from dfbench.files import naming, to_disk
 from dfbench.processes import first_does, own_share, several
 from dfbench.train.state import TrainState
 
@@ -112,6 +112,7 @@ def _save(run_dir: Path, name: str, checkpoint: Checkpoint) -> None:
         try:
             with _checkpointer() as checkpointer, _quiet_threads():
                 checkpointer.save(new, args)
+            to_disk(new)
             if path.is_dir():
                 path.rename(old)
             new.rename(path)

@@ -237,7 +237,9 @@ def test_a_full_disk_is_said_and_the_same_command_goes_on(
     assert finished(small_disk / "data")
 
 
-@pytest.mark.parametrize("last", ["write_frames", "write_manifest"])
+@pytest.mark.parametrize(
+    "last", ["prepare.write_frames", "prepare.write_manifest", "prepared.to_disk"]
+)
 def test_a_disk_that_is_full_at_the_end(
     root: Path,
     tmp_path: Path,
@@ -245,11 +247,11 @@ def test_a_disk_that_is_full_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def full(folder: Path, content: object) -> None:
+    def full(folder: Path, content: object = None) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"dfbench.data.prepare.{last}", full)
+        patch.setattr(f"dfbench.data.{last}", full)
         assert run(root, tmp_path / "data") == 2
     line = capsys.readouterr().err.splitlines()[-1]
     require_unfinished(line, tmp_path / "data", "No space left on device")

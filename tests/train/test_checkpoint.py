@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
 import gc
+import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -117,6 +120,23 @@ def test_killed_while_writing(
     _save(tmp_path, state, 3)
     assert checkpoint.restore(tmp_path, LAST, like).progress == {"epoch": 3}
     assert [path.name for path in folder.iterdir()] == [LAST]
+
+
+def test_one_that_the_disk_loses_leaves_the_one_before(
+    tmp_path: Path, state: TrainState, like: TrainState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _save(tmp_path, state, 1)
+
+    def lost(file: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lost)
+        with pytest.raises(OSError, match=re.escape(os.strerror(errno.EIO))) as caught:
+            _save(tmp_path, state, 2)
+    assert caught.value.filename == str(checkpoint_dir(tmp_path, LAST))
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [LAST]
+    assert checkpoint.restore(tmp_path, LAST, like).progress == {"epoch": 1}
 
 
 # What fails in Orbax's threads besides is said when they are cleared away, and nobody can take it.
