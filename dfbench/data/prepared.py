@@ -171,6 +171,8 @@ def load_prepared(folder: Path, manipulations: tuple[str, ...] = ()) -> Prepared
     path = folder / MARKER
     try:
         manifest = decode_json(path.read_bytes(), Manifest)
+        if not manifest.name:
+            raise ValueError("it names no dataset")
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: {error}; delete {folder} and prepare it again") from error
     return Prepared(folder, manifest, manipulations)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from dfbench.errors import UserError
 from dfbench.eval.checks import is_utf8, problems
 from dfbench.eval.csv_scores import read_csv
-from dfbench.eval.submission import require_size
+from dfbench.eval.submission import DAMAGED, require_size
 from dfbench.eval.table import UNDETECTED, ScoreTable, Text, score_table, sigmoid
 from dfbench.files import whole
 
@@ -122,7 +122,7 @@ def _read_parquet(path: Path) -> pa.Table:
         # Not read_table: a path's `a=b` adds no column. Of text, each name once.
         file = pq.ParquetFile(path, read_dictionary=text)
         return file.read(columns=[name for name in schema.names if name in COLUMNS])
-    except (OSError, pa.ArrowException) as error:
+    except DAMAGED as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise UserError(f"{path}: cannot read scores: {reason.splitlines()[0]}") from error
 

@@ -27,6 +27,8 @@ Kind = Literal["probability", "logit"]
 TEXTS = ("video", "dataset", "manipulation")
 SCORES: dict[str, Kind | None] = {"p_fake": "probability", "logit": "logit", "score": None}
 NUMBERS = (*SCORES, "frame", "label")
+# What PyArrow raises of a file; names of columns that are no UTF-8 come as Python's own error.
+DAMAGED = (OSError, UnicodeDecodeError, pa.ArrowException)
 SHOWN = 3  # rows named of each kind
 LETTERS = 80  # of a value that is shown
 MOST_ROWS = 100_000_000
@@ -126,7 +128,7 @@ def read_submission(path: Path, kind: Kind | None = None) -> Submission:
     is_csv = path.name.lower().endswith(".csv")  # packed ones may unpack to anything
     try:
         table, names = _read_csv(path) if is_csv else _read_parquet(path)
-    except (OSError, pa.ArrowException) as error:
+    except DAMAGED as error:
         why = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise UserError(
             f"{path}: cannot read scores: {why.splitlines()[0]}; it must be CSV (named .csv) or "
@@ -226,7 +228,7 @@ def require_size(path: Path) -> None:
     try:
         with pq.ParquetFile(path) as file:
             _require_parquet_size(path, file.metadata)
-    except (OSError, pa.ArrowException) as error:
+    except DAMAGED as error:
         raise UserError(f"{path}: cannot read scores: {str(error).splitlines()[0]}") from error
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -28,11 +29,13 @@ def test_manipulations_keep_their_fakes_and_all_reals(photos: Prepared) -> None:
         dataclasses.replace(photos, manipulations=("Deepfakes",)).frames("train")
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b'{"name": 1}'])
-def test_a_damaged_manifest_names_the_file(photos: Prepared, tmp_path: Path, damage: bytes) -> None:
+@pytest.mark.parametrize("damage", ["", "{", '{"name": 1}', "no name"])
+def test_a_damaged_manifest_names_the_file(photos: Prepared, tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(photos.folder, folder)
-    (folder / MARKER).write_bytes(damage)
+    if damage == "no name":
+        damage = json.dumps(json.loads((folder / MARKER).read_bytes()) | {"name": ""})
+    (folder / MARKER).write_text(damage)
     with pytest.raises(UserError, match=f"{MARKER}.*delete .* and prepare it again"):
         load_prepared(folder)
 

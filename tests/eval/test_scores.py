@@ -19,6 +19,7 @@ from dfbench.eval.scores import (
     score_table,
     write_scores,
 )
+from dfbench.eval.submission import read_submission
 
 ROWS: dict[str, list[Any]] = {
     "dataset": ["d", "d", "d", "e"],
@@ -133,6 +134,13 @@ def test_missing_column_no_row_and_no_parquet_are_named(tmp_path: Path) -> None:
     path.write_text("dataset,split\n")
     with pytest.raises(UserError, match="cannot read scores"):
         read_scores(path)
+    # In the list of columns, not in the schema.
+    before, _, after = _write(path).read_bytes().rpartition(b"\x05video")
+    path.write_bytes(before + b"\x05\xecideo" + after)
+    with pytest.raises(UserError, match="cannot read scores: 'utf-8' codec"):
+        read_scores(path)
+    with pytest.raises(UserError, match="cannot read scores: 'utf-8' codec"):
+        read_submission(path)
     with pytest.raises(UserError, match="no such file"):
         read_scores(tmp_path / "none.parquet")
 
