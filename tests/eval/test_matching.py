@@ -311,6 +311,25 @@ def test_a_file_that_says_it_holds_too_much(
         read_submission(tmp_path / "s.csv")
 
 
+def test_a_parquet_file_that_would_end_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    pq.write_table(pa.table({"video": ["a"], "label": [1], "p_fake": [0.5]}), path)
+    # It says that the column holds no nulls, and yet counts them.
+    head, _, tail = path.read_bytes().partition(b"%\x02\x18\x06p_fake")
+    path.write_bytes(head + b"%\x00\x18\x06p_fake" + tail)
+    for read in (read_submission, read_scores):
+        with pytest.raises(UserError, match="cannot read scores: Definition level"):
+            read(path)
+
+
+def test_whole_numbers_that_no_float_holds(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    pq.write_table(pa.table({"video": ["a"], "label": [2**54 + 1], "p_fake": [0.5]}), path)
+    with pytest.raises(SubmissionError) as caught:
+        labelled(path, read_submission(path), dataset="mine", split="val")
+    assert "label" in str(caught.value.faults[0])
+
+
 def test_scores_with_labels_of_a_dataset_that_is_not_here(tmp_path: Path) -> None:
     path = tmp_path / "val.csv"
     path.write_text("video,frame,label,logit\nx,0,0,-1\nx,1,0,-2\ny,0,1,1\n")
