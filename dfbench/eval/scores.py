@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from dfbench.errors import UserError
 from dfbench.eval.checks import is_utf8, problems
 from dfbench.eval.csv_scores import read_csv
-from dfbench.eval.submission import DAMAGED, require_size
+from dfbench.eval.submission import DAMAGED, read_parquet
 from dfbench.eval.table import UNDETECTED, ScoreTable, Text, score_table, sigmoid
 from dfbench.files import whole
 
@@ -116,12 +116,7 @@ def _table(file: pa.Table, path: Path) -> ScoreTable:
 
 def _read_parquet(path: Path) -> pa.Table:
     try:
-        schema = pq.read_schema(path)
-        require_size(path)  # a few bytes may stand for any number of equal rows
-        text = [f.name for f in schema if f.name in COLUMNS and pa.types.is_string(f.type)]
-        # Not read_table: a path's `a=b` adds no column. Of text, each name once.
-        file = pq.ParquetFile(path, read_dictionary=text)
-        return file.read(columns=[name for name in schema.names if name in COLUMNS])
+        return read_parquet(path, COLUMNS)[0]
     except DAMAGED as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise UserError(f"{path}: cannot read scores: {reason.splitlines()[0]}") from error

@@ -127,7 +127,7 @@ def read_submission(path: Path, kind: Kind | None = None) -> Submission:
     """
     is_csv = path.name.lower().endswith(".csv")  # packed ones may unpack to anything
     try:
-        table, names = _read_csv(path) if is_csv else _read_parquet(path)
+        table, names = _read_csv(path) if is_csv else read_parquet(path, (*TEXTS, *NUMBERS))
     except DAMAGED as error:
         why = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise UserError(
@@ -167,17 +167,24 @@ def _sayer(column: pa.ChunkedArray) -> Callable[[int], str]:
     return lambda row: quoted(column[row].as_py())
 
 
-def _read_parquet(path: Path) -> tuple[pa.Table, list[str]]:
-    """Return the columns that are known, and the names of all."""
+def read_parquet(path: Path, known: Sequence[str]) -> tuple[pa.Table, list[str]]:
+    """Return the columns that are known, and the names of all.
+
+    Raises:
+      DAMAGED: it cannot be read, or contradicts itself.
+      UserError: it says that it holds too much: a few bytes may stand for any number of rows.
+    """
     with pq.ParquetFile(path) as file:  # not read_table: a path's `a=b` adds no column
         _require_parquet_size(path, file.metadata)
         schema = file.schema_arrow
-    known = [name for name in schema.names if name in (*TEXTS, *NUMBERS)]
-    repeating = [
-        n for n in TEXTS if known.count(n) == 1 and pa.types.is_string(schema.field(n).type)
-    ]
-    with pq.ParquetFile(path, read_dictionary=repeating) as file:
-        return file.read(columns=known), schema.names
+    columns = [name for name in schema.names if name in known]
+    once = [name for name in columns if columns.count(name) == 1]
+    # Of text, each value once.
+    text = [name for name in once if pa.types.is_string(schema.field(name).type)]
+    with pq.ParquetFile(path, read_dictionary=text) as file:
+        table = file.read(columns=columns)
+    table.validate(full=True)  # which of those values a row has, nobody has checked yet
+    return table, schema.names
 
 
 def _read_csv(path: Path) -> tuple[pa.Table, list[str]]:
@@ -221,15 +228,6 @@ def _options(types: dict[str, pa.DataType], names: list[str]) -> csv.ConvertOpti
     return csv.ConvertOptions(
         column_types=types, include_columns=names, null_values=MISSING, strings_can_be_null=False
     )
-
-
-def require_size(path: Path) -> None:
-    """Raise UserError where a Parquet file is no such file, or says that it holds too much."""
-    try:
-        with pq.ParquetFile(path) as file:
-            _require_parquet_size(path, file.metadata)
-    except DAMAGED as error:
-        raise UserError(f"{path}: cannot read scores: {str(error).splitlines()[0]}") from error
 
 
 def _require_parquet_size(path: Path, metadata: pq.FileMetaData) -> None:

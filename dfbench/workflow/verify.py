@@ -21,7 +21,6 @@ from dfbench.errors import UserError, one_line
 from dfbench.eval.doubts import coverage_of
 from dfbench.eval.measure import measure
 from dfbench.eval.scores import read_scores
-from dfbench.eval.submission import require_size
 from dfbench.eval.table import ScoreTable
 from dfbench.progress import SILENT, Reporter
 from dfbench.results.card import Environment, FileHash, ResultCard, card_name, role_of
@@ -267,7 +266,6 @@ def _read_files(
         found += _hash_difference(stored.card, key, hash_file(path))
         if said:
             try:
-                require_size(path)
                 tables[key] = read_scores(path)
             except UserError as error:
                 why = str(error).removeprefix(f"{path}: ")

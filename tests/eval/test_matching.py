@@ -322,6 +322,19 @@ def test_a_parquet_file_that_would_end_the_process(tmp_path: Path) -> None:
             read(path)
 
 
+def test_a_parquet_file_whose_rows_name_a_value_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    rows = {"video": ["a"] * 10, "frame": [*range(10)], "label": [1] * 10, "p_fake": [0.5] * 10}
+    pq.write_table(pa.table(rows), path, compression="none", use_dictionary=["video"])
+    # In a byte each, ten times the first value; it becomes the second one.
+    head, found, tail = path.read_bytes().partition(b"\x01\x14\x00")
+    assert found
+    path.write_bytes(head + b"\x01\x14\x01" + tail)
+    for read in (read_submission, read_scores):
+        with pytest.raises(UserError, match=r"cannot read scores: .*out of bounds"):
+            read(path)
+
+
 def test_whole_numbers_that_no_float_holds(tmp_path: Path) -> None:
     path = tmp_path / "s.parquet"
     pq.write_table(pa.table({"video": ["a"], "label": [2**54 + 1], "p_fake": [0.5]}), path)
