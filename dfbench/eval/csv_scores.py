@@ -88,8 +88,8 @@ def _where(path: Path) -> str:
             convert_options=text,
         )
         for batch in reader:
-            found = [one for name in batch.schema.names if (one := _wrong(batch, name, rows))]
-            if found:
+            columns = zip(batch.schema.names, batch.columns, strict=True)  # a name may come twice
+            if found := [one for name, values in columns if (one := _wrong(values, name, rows))]:
                 return min(found)[1]
             rows += len(batch)
     except pa.ArrowException as error:
@@ -101,11 +101,11 @@ def _where(path: Path) -> str:
     return ""
 
 
-def _wrong(batch: pa.RecordBatch, name: str, before: int) -> tuple[int, str] | None:
+def _wrong(values: pa.Array, name: str, before: int) -> tuple[int, str] | None:
     wanted = TYPES.get(name)
     if wanted not in WORDS:
         return None
-    for row, value in enumerate(batch[name].to_pylist()):
+    for row, value in enumerate(values.to_pylist()):
         if value in MISSING:
             continue
         try:

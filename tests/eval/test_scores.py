@@ -253,6 +253,7 @@ def test_csv_and_parquet_say_the_same(tmp_path: Path) -> None:
         ("", "Empty CSV"),
         ("video;label;p_fake\na;1;0.5\n", "column 'video' is missing"),
         ("video,label,label,p_fake\na,1,1,0.5\n", "column 'label' comes twice"),
+        ("video,label,label,p_fake\na,x,1,0.5\n", "column 'label', row 1: 'x' is not an integer"),
     ],
 )
 def test_what_is_wrong_with_a_csv_file_is_named(text: str, message: str, tmp_path: Path) -> None:
