@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import logging
 import shutil
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,12 +137,25 @@ def _drop(*folders: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet_threads() -> Iterator[None]:
-    """Keep back the tracebacks of Orbax's threads, whose errors its `save` raises too."""
-    before, threading.excepthook = threading.excepthook, lambda failed: None
+    """Keep back the tracebacks of Orbax's threads, whose errors its `save` raises too.
+
+    After an error other writes are still under way, and find its event loop closed when they end:
+    of these nothing is said as long as this process lives.
+    """
+    log = logging.getLogger("absl")
+    threads, disabled, unraisable = threading.excepthook, log.disabled, sys.unraisablehook
+    threading.excepthook, log.disabled = lambda failed: None, True
+    sys.unraisablehook = partial(_pass_on, unraisable)
     try:
         yield
+        sys.unraisablehook = unraisable
     finally:
-        threading.excepthook = before
+        threading.excepthook, log.disabled = threads, disabled
+
+
+def _pass_on(hook: Callable[[Any], object], fault: Any) -> None:
+    if str(fault.exc_value) != "Event loop is closed":
+        hook(fault)
 
 
 def _checkpointer() -> ocp.Checkpointer:

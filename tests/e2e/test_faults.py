@@ -109,7 +109,7 @@ def test_stopped_and_resumed_it_ends_as_if_nothing_had_been(home: Path, whole: P
     assert_same(home / "cut", whole)
 
 
-@pytest.mark.parametrize("kilobytes", [300, 900])  # for no checkpoint, or not for a second one
+@pytest.mark.parametrize("kilobytes", [200, 500])  # for no checkpoint, or not for a second one
 def test_a_full_disk_is_one_line_and_the_training_goes_on(
     home: Path, whole: Path, tmp_path: Path, kilobytes: int
 ) -> None:

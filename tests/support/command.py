@@ -43,17 +43,21 @@ def start_dfbench(
     **env: str,
 ) -> subprocess.Popen[str]:
     """Start `dfbench ARGUMENTS` as the first of a process group; `env` adds variables."""
-    return subprocess.Popen(
-        _command(arguments),
-        cwd=cwd,
-        env=_environment(cache) | env,
-        stdout=stdout,
-        stderr=stderr,
-        text=True,
-        start_new_session=True,
-        # Tests may run where it is passed over, as in the background of a shell.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    # Tests may run where it is passed over, as in the background of a shell; a `preexec_fn` would
+    # fork, of which JAX warns.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            _command(arguments),
+            cwd=cwd,
+            env=_environment(cache) | env,
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _command(arguments: Sequence[str | Path]) -> list[str]:

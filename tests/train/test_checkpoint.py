@@ -142,7 +142,11 @@ def test_one_that_the_disk_loses_leaves_the_one_before(
 # What fails in Orbax's threads besides is said when they are cleared away, and nobody can take it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_one_that_does_not_fit_leaves_the_one_before(
-    tmp_path: Path, like: TrainState, state: TrainState, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    like: TrainState,
+    state: TrainState,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     with small_disk(tmp_path / "disk", kilobytes=300) as disk:
         _save(disk, state, 1)
@@ -151,6 +155,7 @@ def test_one_that_does_not_fit_leaves_the_one_before(
             _save(disk, large, 2)
         assert caught.value.filename == str(checkpoint_dir(disk, LAST))
         assert capfd.readouterr().err == ""  # Orbax's threads would write pages of traceback
+        assert [record.getMessage() for record in caplog.records] == []
         assert [path.name for path in (disk / "checkpoints").iterdir()] == [LAST]
         assert checkpoint.restore(disk, LAST, like).progress == {"epoch": 1}
         remount(disk, "ro")
