@@ -87,8 +87,10 @@ def disturb(
                 *arguments, cwd=home, cache=home / CACHE, stdout=said, stderr=said
             )
             if len(made.kills) < most and _lives_on(process, home, begun, rng.uniform(0, span)):
-                made.kills.append(_kill(process, home, rng))
-                continue
+                kill = _kill(process, home, rng)
+                if kill.status or kill.seconds > POLITE:  # or its end came before the signal
+                    made.kills.append(kill)
+                    continue
             if process.wait():
                 said.seek(0)
                 made.faults.append(f"status {process.returncode}: {said.read()[-2000:]}")
