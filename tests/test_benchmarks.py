@@ -124,7 +124,7 @@ def table(page: str) -> list[list[str]]:
     for line in page.splitlines():
         if not line.startswith("|"):
             heading = True
-        elif line.startswith("|---"):
+        elif not set(line) - set("|- "):
             heading = False
         elif not heading:
             rows.append([cell.strip() for cell in line.strip("|").split("|")])
