@@ -26,7 +26,8 @@ def test_speed_of_meso4(tmp_path: Path, script: str, modes: list[str]) -> None:
     assert [row[:3] for row in rows] == [["meso4", mode, "8"] for mode in modes] * 2
     for speed, roofline in zip(rows, rows[len(modes) :], strict=False):
         assert float(speed[3]) > 0
-        assert float(roofline[3]) > 2 * 0.06  # GFLOP: 60 million multiply-adds, and thrice to train
+        # GFLOP: 60 million multiply-adds, and thrice to train; shown as 0.12.
+        assert float(roofline[3]) >= 2 * 0.06
         assert 0 < float(roofline[8].rstrip(" %")) < 100
 
 
