@@ -103,7 +103,7 @@ def test_memory_of_small_stages(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_scaling_over_devices_of_a_processor(tmp_path: Path) -> None:
     options = ["meso4", "--cpu-devices", "3", "--batch", "2", "--rounds", "1", "--output", tmp_path]
-    wrong = run("scaling.py", *options)
+    wrong = run("scaling.py", *options, "--global-batch", "4")
     assert wrong.returncode == 2
     assert "--global-batch: a multiple of each of [1, 2, 3]" in wrong.stderr
     done = run("scaling.py", *options, "--global-batch", "6", "--loss-batch", "6")
