@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from dfbench.errors import UserError
 from dfbench.eval.checks import is_utf8, problems
 from dfbench.eval.csv_scores import read_csv
-from dfbench.eval.submission import DAMAGED, read_parquet
+from dfbench.eval.parquet_scores import DAMAGED, read_parquet
 from dfbench.eval.table import UNDETECTED, ScoreTable, Text, score_table, sigmoid
 from dfbench.files import whole
 

@@ -14,25 +14,21 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from jaxtyping import Bool, Float64
 from pyarrow import csv
 
 from dfbench.errors import UserError, nearest, one_line
 from dfbench.eval.checks import is_utf8
 from dfbench.eval.csv_scores import MISSING, no_text
+from dfbench.eval.parquet_scores import DAMAGED, read_parquet, require_size
 from dfbench.eval.table import Text
 
 Kind = Literal["probability", "logit"]
 TEXTS = ("video", "dataset", "manipulation")
 SCORES: dict[str, Kind | None] = {"p_fake": "probability", "logit": "logit", "score": None}
 NUMBERS = (*SCORES, "frame", "label")
-# What PyArrow raises of a file; names of columns that are no UTF-8 come as Python's own error.
-DAMAGED = (OSError, UnicodeDecodeError, pa.ArrowException)
 SHOWN = 3  # rows named of each kind
 LETTERS = 80  # of a value that is shown
-MOST_ROWS = 100_000_000
-MOST_BYTES = 32 * 2**30  # of a CSV file; of a Parquet file, uncompressed
 _NUMBER = (
     r"^[ \t]*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[iI][nN][fF]([iI][nN][iI][tT][yY])?)[ \t]*$"
 )
@@ -167,29 +163,9 @@ def _sayer(column: pa.ChunkedArray) -> Callable[[int], str]:
     return lambda row: quoted(column[row].as_py())
 
 
-def read_parquet(path: Path, known: Sequence[str]) -> tuple[pa.Table, list[str]]:
-    """Return the columns that are known, and the names of all.
-
-    Raises:
-      DAMAGED: it cannot be read, or contradicts itself.
-      UserError: it says that it holds too much: a few bytes may stand for any number of rows.
-    """
-    with pq.ParquetFile(path) as file:  # not read_table: a path's `a=b` adds no column
-        _require_parquet_size(path, file.metadata)
-        schema = file.schema_arrow
-    columns = [name for name in schema.names if name in known]
-    once = [name for name in columns if columns.count(name) == 1]
-    # Of text, each value once.
-    text = [name for name in once if pa.types.is_string(schema.field(name).type)]
-    with pq.ParquetFile(path, read_dictionary=text) as file:
-        table = file.read(columns=columns)
-    table.validate(full=True)  # which of those values a row has, nobody has checked yet
-    return table, schema.names
-
-
 def _read_csv(path: Path) -> tuple[pa.Table, list[str]]:
     """Return the columns that are known, and the names of all; wrong numbers stay text."""
-    _require_size(path, path.stat().st_size, 0)
+    require_size(path, path.stat().st_size, 0)
     if why := no_text(path):
         raise UserError(f"{path}: {why}")
     passed = csv.ParseOptions(invalid_row_handler=lambda row: "skip")
@@ -228,20 +204,6 @@ def _options(types: dict[str, pa.DataType], names: list[str]) -> csv.ConvertOpti
     return csv.ConvertOptions(
         column_types=types, include_columns=names, null_values=MISSING, strings_can_be_null=False
     )
-
-
-def _require_parquet_size(path: Path, metadata: pq.FileMetaData) -> None:
-    # Not of its columns: PyArrow ends the process where what a file says of one is damaged.
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    _require_size(path, sum(group.total_byte_size for group in groups), metadata.num_rows)
-
-
-def _require_size(path: Path, size: int, rows: int) -> None:
-    if size > MOST_BYTES or rows > MOST_ROWS:
-        raise UserError(
-            f"{path}: {rows:,} rows and {size:,} bytes; at most {MOST_ROWS:,} and {MOST_BYTES:,} "
-            "are read"
-        )
 
 
 def _column_faults(table: pa.Table, names: Sequence[str], kind: Kind | None) -> Iterator[Fault]:

@@ -97,6 +97,16 @@ def test_resuming_a_training_killed_before_its_record(trained: Trained, tmp_path
     assert two.datasets == one.datasets
 
 
+def test_what_a_training_of_one_epoch_says(trained: Trained, tmp_path: Path) -> None:
+    once = dataclasses.replace(trained.config.training, epochs=1)
+    places = dataclasses.replace(trained.places, runs_dir=tmp_path)
+    said: list[str] = []
+    config = dataclasses.replace(trained.config, training=once)
+    train(config, places, reporter=Reporter(say=said.append))
+    assert any(line.endswith("crops, at most 1 epoch") for line in said), said
+    assert said[-1].startswith("trained 1 epoch in ")
+
+
 def test_evaluating_what_is_no_run(tmp_path: Path, trained: Trained) -> None:
     with pytest.raises(UserError, match=r"no finished training here \(training.json is missing\)"):
         evaluate(tmp_path, "folder:x", trained.places)
