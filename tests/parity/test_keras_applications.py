@@ -1,8 +1,9 @@
 """Whole networks against those of `keras.applications` with the same random weights.
 
 Outputs, statistics and gradients, to 1e-4 of the largest number of each array. Gradients are
-compared with softplus for every ReLU, in both networks: those of ReLU jump wherever rounding turns
-one, which happens to a few of a million numbers and shows up in the third digit.
+compared with softplus for every ReLU and sums for maxima over windows, in both networks: those of
+ReLU and of a maximum jump wherever rounding turns one, which happens to a few of a million numbers
+and shows up in the third digit.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from flax import nnx
 from jax import Array
 
 from dfbench.config import ModelConfig
+from dfbench.models import lowering
 from dfbench.models.layers import AXIS
 from dfbench.models.resnet import ResNet, ResNetV2
 from dfbench.models.xception import Xception
@@ -308,6 +310,24 @@ def _with_gradients(outputs: Callable[..., tuple[Array, Any]]) -> Callable[..., 
     return both
 
 
+def _sum_pool(x: Array, border: int) -> Array:
+    """Return the sums where a max-pool takes the largest, with `border` zeros around."""
+    pads = ((0, 0), (border, border), (border, border), (0, 0))
+    summed: Array = jax.lax.reduce_window(x, 0.0, jax.lax.add, (1, 3, 3, 1), (1, 2, 2, 1), pads)
+    return summed
+
+
+def _smooth(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave nothing in both networks whose gradient jumps."""
+    monkeypatch.setattr(nnx, "relu", jax.nn.softplus)
+    monkeypatch.setattr(lowering, "max_pool3x3", lambda x, border=0.0: _sum_pool(x, 1))
+    for layer in pair.twin.layers:
+        if isinstance(layer, keras.layers.Activation):
+            layer.activation = jax.nn.softplus
+        if isinstance(layer, keras.layers.MaxPooling2D) and layer.pool_size == (3, 3):
+            layer.call = functools.partial(_sum_pool, border=int(layer.padding == "same"))
+
+
 def _compare(pair: Pair, images: np.ndarray, *, training: bool, gradients: bool) -> Arrays:
     """Hold ours against Keras'; return our statistics of the batch in training."""
     ours = _run_ours(pair, images, training=training, gradients=gradients)
@@ -351,10 +371,7 @@ def _of_batch(old: np.ndarray, new: np.ndarray, momentum: float) -> np.ndarray:
 def test_same_numbers(case: Case, smooth: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = _pair(case)
     if smooth:
-        monkeypatch.setattr(nnx, "relu", jax.nn.softplus)
-        for layer in pair.twin.layers:
-            if isinstance(layer, keras.layers.Activation):
-                layer.activation = jax.nn.softplus
+        _smooth(pair, monkeypatch)
     seen = _compare(pair, _images(case, 1), training=True, gradients=smooth)
     values = pair.values | seen  # running statistics as after a training, for other images
     moved = {
