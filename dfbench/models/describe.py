@@ -17,6 +17,7 @@ from jax import Array
 
 from dfbench.config import ModelConfig
 from dfbench.models import lowering
+from dfbench.models.keys import key_streams
 from dfbench.models.names import dotted
 from dfbench.models.registry import ModelSpec
 
@@ -48,7 +49,9 @@ class Layer:
 def abstract_model(spec: ModelSpec, config: ModelConfig | None = None) -> nnx.Module:
     """Build a model of shapes alone, in evaluation mode; `config` defaults to the model's own."""
     config = config or ModelConfig(name=spec.name)
-    model: nnx.Module = nnx.eval_shape(lambda: spec.build(config, nnx.Rngs(0)))
+    model: nnx.Module = nnx.eval_shape(
+        lambda: spec.build(config, key_streams(default=jax.random.key(0)))
+    )
     model.eval()
     return model
 

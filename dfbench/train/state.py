@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import Array
-from jaxtyping import Int
+from jaxtyping import Int, Key
 
 from dfbench.config import RunConfig, phases_of
+from dfbench.models.describe import abstract_model
+from dfbench.models.keys import key_streams
 from dfbench.models.layers import freeze_statistics
 from dfbench.models.names import Tree
 from dfbench.models.registry import ModelSpec, configured_model
@@ -73,7 +75,7 @@ def build_networks(config: RunConfig, *, steps_per_epoch: int = 1, phase: int = 
     schedule = make_schedule(
         part.optim, steps_per_epoch=steps_per_epoch, total_steps=steps_per_epoch * part.epochs
     )
-    model = nnx.eval_shape(lambda: spec.build(config.model, nnx.Rngs(0)))
+    model = abstract_model(spec, config.model)
     trained = trained_names(nnx.to_pure_dict(nnx.state(model, nnx.Param)), part)
     model.train()
     freeze_statistics(model, frozen_statistics(part))
@@ -98,11 +100,11 @@ def create_state(
         UserError: Unknown model, optimizer or schedule.
     """
     networks = build_networks(config, steps_per_epoch=steps_per_epoch)
-    start = config.seed if seed is None else seed
+    start = jax.random.key(config.seed if seed is None else seed)
 
     @jax.jit
-    def make() -> TrainState:
-        model = networks.spec.build(config.model, nnx.Rngs(start))
+    def make(key: Key[Array, ""]) -> TrainState:  # an input: seeds share a compiled program
+        model = networks.spec.build(config.model, key_streams(default=key))
         _, params, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)
         params = nnx.to_pure_dict(params)
         return TrainState(
@@ -112,7 +114,7 @@ def create_state(
             opt_state=first_opt_state(networks, params),
         )
 
-    return make(), networks
+    return make(start), networks
 
 
 def first_opt_state(networks: Networks, params: Tree) -> Any:

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 
 from dfbench.config import Loss, RunConfig
 from dfbench.models.inputs import represent
+from dfbench.models.keys import key_streams
 from dfbench.models.names import Tree
 from dfbench.train.augment import augment, example_keys, to_frames
 from dfbench.train.parallel import AXIS
@@ -82,7 +83,7 @@ def make_train_step(
                 nnx.State(state.batch_stats),
                 copy=True,
             )
-            logits = model(images, rngs=nnx.Rngs(dropout=dropout))
+            logits = model(images, rngs=key_streams(dropout=dropout))
             labels, mask, kind = batch["label"], batch["mask"], config.training.loss
             total, weight = loss_sum(logits, labels, mask, jnp.asarray(weights), kind)
             stats = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import Array
 from support.train import (
     FULL_AUGMENT,
     SMALL,
@@ -22,7 +24,13 @@ from dfbench.config import ModelConfig, OptimConfig
 from dfbench.errors import UserError
 from dfbench.models.registry import get_model
 from dfbench.train.parallel import AXIS, pmap_train_step
-from dfbench.train.state import abstract_state, create_state, parameter_count, without_optimizer
+from dfbench.train.state import (
+    TrainState,
+    abstract_state,
+    create_state,
+    parameter_count,
+    without_optimizer,
+)
 from dfbench.train.step import loss_sum, make_train_step
 
 LOGITS = np.array([-2.0, 0.5, 3.0, -0.25, 40.0, -40.0], np.float32)
@@ -136,6 +144,22 @@ def test_the_first_state_follows_from_the_seed() -> None:
     other = create_state(TINY, seed=5)[0].params["output"]["kernel"]
     assert not np.array_equal(state.params["output"]["kernel"], other)
     assert int(state.step) == 0
+
+
+def test_seeds_share_the_program_of_the_first_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    programs, compiled = [], jax.jit
+
+    def recorded(function: Callable[[Array], TrainState]) -> Callable[[Array], TrainState]:
+        def call(key: Array) -> TrainState:
+            programs.append(compiled(function).lower(key).as_text())
+            return compiled(function)(key)
+
+        return call
+
+    monkeypatch.setattr(jax, "jit", recorded)
+    one, other = (create_state(TINY, seed=seed)[0].params["output"]["kernel"] for seed in (1, 2))
+    assert not np.array_equal(one, other)
+    assert programs[0] == programs[1]
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from dfbench.config import ModelConfig
+from dfbench.models.describe import abstract_model
 from dfbench.models.layers import BatchNorm
 from dfbench.models.names import Tree, dotted, leaf_name
 from dfbench.models.registry import get_model
@@ -39,7 +39,7 @@ def kind_of(arrays: Mapping[str, Any]) -> Kind:
 
 def epsilons(model: str) -> dict[str, float]:
     """Return the epsilon of each batch norm by its dotted path."""
-    module = nnx.eval_shape(lambda: get_model(model).build(ModelConfig(name=model), nnx.Rngs(0)))
+    module = abstract_model(get_model(model))
     return {
         dotted(path): part.epsilon
         for path, part in nnx.iter_modules(module)
