@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +26,7 @@ import grain
 import jax
 import numpy as np
 import tensorflow_datasets as tfds
+from flax import nnx
 from page import RESULTS, page, table, write
 
 from dfbench.config import DataConfig, ModelConfig, RunConfig
@@ -33,10 +36,12 @@ from dfbench.data.prepared import Prepared
 from dfbench.data.records import EncodedFaces
 from dfbench.data.view import split_view
 from dfbench.faces.crop import decode_into
+from dfbench.models.describe import abstract_model
+from dfbench.models.registry import get_model
 from dfbench.paths import default_data_dir
 from dfbench.processes import Share
 from dfbench.progress import SILENT
-from dfbench.train.parallel import place, replicate, use_cpu_cores
+from dfbench.train.parallel import enable_compile_cache, place, replicate, use_cpu_cores
 from dfbench.train.state import create_state
 from dfbench.workflow.places import Places
 from dfbench.workflow.preparation import prepare_spec
@@ -161,6 +166,40 @@ def looking(model: str) -> Compared:
     )
 
 
+def building(model: str) -> Compared:
+    """Trace the making of a network."""
+    spec, config = get_model(model), ModelConfig(name=model)
+    return Compared(
+        f"{model} of shapes alone: with nnx's random streams, with those counted in Python",
+        lambda: nnx.eval_shape(lambda: spec.build(config, nnx.Rngs(0))),
+        lambda: abstract_model(spec, config),
+        "network",
+        1,
+    )
+
+
+def beginning(model: str) -> Compared:
+    """Make the first state of a seed that is new, with a compile cache that knows others."""
+    config = RunConfig(model=ModelConfig(name=model))
+    seeds = itertools.count()
+
+    def written_in() -> object:
+        """The seed is a constant of the program, as it was."""
+        state = jax.jit(lambda: create_state(config, seed=next(seeds))[0])()
+        return jax.block_until_ready(state)
+
+    def given() -> object:
+        return jax.block_until_ready(create_state(config, seed=next(seeds))[0])
+
+    return Compared(
+        f"first state of {model}, another seed: a program each, one for all seeds",
+        written_in,
+        given,
+        "training",
+        1,
+    )
+
+
 def collecting() -> Compared:
     """Look for garbage, with all that was imported among it or not; the last of the parts."""
 
@@ -203,7 +242,7 @@ def main() -> int:
     )
     parser.add_argument("--data", default="synth_blend", metavar="SPEC")
     parser.add_argument("--data-dir", type=Path, default=default_data_dir())
-    parser.add_argument("--model", default="xception", help="whose state is looked at")
+    parser.add_argument("--model", default="xception", help="what is built and looked at")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--output", type=Path, help="folder of the table", default=RESULTS)
     options = parser.parse_args()
@@ -216,9 +255,13 @@ def main() -> int:
         lambda: decoding(dataset),
         lambda: placing(dataset),
         lambda: looking(options.model),
+        lambda: building(options.model),
+        lambda: beginning(options.model),
         collecting,
     )
-    found = [measure(make(), options.rounds) for make in makers]
+    with tempfile.TemporaryDirectory() as cache:
+        enable_compile_cache(Path(cache))
+        found = [measure(make(), options.rounds) for make in makers]
     heads = ["part: before, now", "before, us", "now, us", "for each", "before / now"]
     notes = [
         f"median of {options.rounds} rounds in which both take turns; ratios are of neighbours: "
