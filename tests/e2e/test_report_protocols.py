@@ -43,7 +43,6 @@ class Home:
             timeout=1200,
             DFBENCH_LANDMARK_MODEL=str(self.landmarks),
             DFBENCH_EMBEDDING_MODEL=str(self.embedding),
-            JAX_DISABLE_MOST_OPTIMIZATIONS="1",  # a network compiles longer than it trains
         )
 
 
