@@ -1,17 +1,34 @@
-"""What can be wrong with a table of scores by itself, each with its column and row."""
+"""What can be wrong with scores by themselves: a file too large, a column and a row of a table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Int, Num
 
+from dfbench.errors import UserError
 from dfbench.eval.table import UNDETECTED, ScoreTable, Text, sigmoid, video_codes
 
 DISAGREE = 1e-3  # more than rounding does to a probability beside its logit
+MOST_ROWS = 100_000_000
+MOST_BYTES = 32 * 2**30  # of a CSV file; of a Parquet file, uncompressed
+
+
+def require_size(path: Path, size: int, rows: int) -> None:
+    """Refuse a file of scores that holds too much.
+
+    Raises:
+      UserError: more than `MOST_BYTES` bytes or `MOST_ROWS` rows.
+    """
+    if size > MOST_BYTES or rows > MOST_ROWS:
+        raise UserError(
+            f"{path}: {rows:,} rows and {size:,} bytes; at most {MOST_ROWS:,} and {MOST_BYTES:,} "
+            "are read"
+        )
 
 
 def is_utf8(text: Text) -> bool:

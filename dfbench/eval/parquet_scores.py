@@ -8,12 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dfbench.errors import UserError
+from dfbench.eval.checks import require_size
 
 # What PyArrow raises of a file; names of columns that are no UTF-8 come as Python's own error.
 DAMAGED = (OSError, UnicodeDecodeError, pa.ArrowException)
-MOST_ROWS = 100_000_000
-MOST_BYTES = 32 * 2**30  # of a CSV file; of a Parquet file, uncompressed
 
 
 def read_parquet(path: Path, known: Sequence[str]) -> tuple[pa.Table, list[str]]:
@@ -34,19 +32,6 @@ def read_parquet(path: Path, known: Sequence[str]) -> tuple[pa.Table, list[str]]
         table = file.read(columns=columns)
     table.validate(full=True)  # which of those values a row has, nobody has checked yet
     return table, schema.names
-
-
-def require_size(path: Path, size: int, rows: int) -> None:
-    """Refuse a file of scores that holds too much.
-
-    Raises:
-      UserError: more than `MOST_BYTES` bytes or `MOST_ROWS` rows.
-    """
-    if size > MOST_BYTES or rows > MOST_ROWS:
-        raise UserError(
-            f"{path}: {rows:,} rows and {size:,} bytes; at most {MOST_ROWS:,} and {MOST_BYTES:,} "
-            "are read"
-        )
 
 
 def _require_parquet_size(path: Path, metadata: pq.FileMetaData) -> None:

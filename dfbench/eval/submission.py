@@ -18,9 +18,9 @@ from jaxtyping import Bool, Float64
 from pyarrow import csv
 
 from dfbench.errors import UserError, nearest, one_line
-from dfbench.eval.checks import is_utf8
+from dfbench.eval.checks import is_utf8, require_size
 from dfbench.eval.csv_scores import MISSING, no_text
-from dfbench.eval.parquet_scores import DAMAGED, read_parquet, require_size
+from dfbench.eval.parquet_scores import DAMAGED, read_parquet
 from dfbench.eval.table import Text
 
 Kind = Literal["probability", "logit"]

@@ -122,10 +122,8 @@ class Begun:
             mix=settings.mix,
             workers=config.data.workers,
         )
-        epochs = total_epochs(config)
-        reporter.say(
-            f"{self.title}: {len(view)} crops, at most {epochs} epoch{'s' if epochs != 1 else ''}"
-        )
+        most = _epochs(total_epochs(config))
+        reporter.say(f"{self.title}: {len(view)} crops, at most {most}")
         return Task(
             config=config,
             batches=batches,
@@ -318,7 +316,10 @@ def _summary(result: FitResult) -> TrainingSummary:
 def _said(result: FitResult, run_dir: Path) -> str:
     auc = "undefined" if result.best_val_auc is None else f"{result.best_val_auc:.3f}"
     return (
-        f"trained {result.epochs} epoch{'s' if result.epochs != 1 else ''} in "
-        f"{result.wall_seconds:.0f} s; best epoch {result.best_epoch} by {result.selected_by} "
-        f"(val video AUC {auc}); {run_dir}"
+        f"trained {_epochs(result.epochs)} in {result.wall_seconds:.0f} s; best epoch "
+        f"{result.best_epoch} by {result.selected_by} (val video AUC {auc}); {run_dir}"
     )
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'s' if count != 1 else ''}"

@@ -64,9 +64,11 @@ def test_stderr_is_ours_alone(first: Call) -> None:
 def test_auc_is_as_before(first: Call) -> None:
     """Training is deterministic on one machine; other processors round differently.
 
-    They render clips whose pixels differ a little, too. The values stored are of a processor with
-    AVX-512 and the code for AVX2 (NumPy, OpenCV and XLA were told so by their variables). With its
-    own code it came to 0.67 (synth_blend) and 0.91 (synth_swap), another one to 0.62 and 0.99.
+    They render clips whose pixels differ a little, too. The values stored are of COMMAND on a
+    processor with AVX-512, by the code for AVX2: with
+    OPENCV_CPU_DISABLE=AVX512-SKX,AVX512-COMMON,AVX512F,AVX512-ICL,
+    NPY_DISABLE_CPU_FEATURES=X86_V4,AVX512_ICL,AVX512_SPR and XLA_FLAGS=--xla_cpu_max_isa=AVX2.
+    Without these it came to 0.67 (synth_blend) and 0.91 (synth_swap), another one to 0.62 and 0.99.
     """
     cards = [read_card(path) for path in sorted(first.home.glob("runs/*/evals/*/*.card.json"))]
     found = {card.cell.eval: round(card.metrics["video_auc"].value or 0, 4) for card in cards}

@@ -15,7 +15,7 @@ import pytest
 
 from dfbench.data.roster import Listed
 from dfbench.errors import UserError
-from dfbench.eval import parquet_scores
+from dfbench.eval import checks
 from dfbench.eval.checks import problems
 from dfbench.eval.matching import Rules, labelled, match
 from dfbench.eval.scores import read_scores, write_scores
@@ -302,10 +302,10 @@ def test_a_file_that_says_it_holds_too_much(
     rows = 100_000
     columns = {"video": pa.array(["a"] * rows).dictionary_encode(), "p_fake": np.zeros(rows)}
     pq.write_table(pa.table(columns), tmp_path / "s.parquet")  # a few hundred bytes
-    monkeypatch.setattr(parquet_scores, "MOST_ROWS", rows - 1)
+    monkeypatch.setattr(checks, "MOST_ROWS", rows - 1)
     with pytest.raises(UserError, match="100,000 rows"):
         read_submission(tmp_path / "s.parquet")
-    monkeypatch.setattr(parquet_scores, "MOST_BYTES", 10)
+    monkeypatch.setattr(checks, "MOST_BYTES", 10)
     (tmp_path / "s.csv").write_text(GOOD)
     with pytest.raises(UserError, match="bytes; at most"):
         read_submission(tmp_path / "s.csv")
